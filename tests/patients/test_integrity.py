@@ -81,6 +81,34 @@ def test_one_truncated_file_one_missing_flair_one_shifted_mask(cohort):
     assert report.counts() == {"unreadable": 1, "missing-sequence": 1, "affine": 1}
 
 
+def test_a_finding_says_how_bad_it_is_and_what_was_measured(cohort):
+    first, second, third = sorted((cohort / "train").iterdir())
+    (first / "t1_gd.nii.gz").write_bytes(b"no")
+    change(
+        second / "t1_gd.nii.gz",
+        lambda data, affine: (data, affine + np.array([[0, 0, 0, 30]] + 3 * [[0] * 4])),
+    )
+    change(third / "t1_gd.nii.gz", lambda data, affine: (data[:-4], affine))
+    found = {
+        finding["code"]: (finding["severity"], finding["values"])
+        for patient in check_cohort(cohort).as_dict()["patients"]
+        for finding in patient["findings"]
+    }
+    assert found["unreadable"] == ("error", {})
+    assert found["affine"] == ("note", {"shift_mm": pytest.approx(30)})
+    assert found["shape"] == ("note", {"shape": (12, 60, 46), "first": (12, 60, 50)})
+    said = [finding.sentence for finding in check_cohort(cohort).findings if finding.code == "shape"]
+    assert said == ["the t1_gd scan has 46 x 60 x 12 voxels, the flair scan 50 x 60 x 12; it is resampled"]
+
+
+def test_other_scans_and_the_mask_are_compared_with_the_wanted_scan(cohort):
+    for folder in (cohort / "train").iterdir():
+        change(folder / "flair.nii.gz", lambda data, affine: (data[:-4], affine))
+    assert {(code, name) for _, code, name in codes(check_cohort(cohort, "t1_gd"))} == {
+        ("shape", "flair.nii.gz")
+    }
+
+
 def test_a_mask_that_was_shifted_by_voxels_lies_outside_the_brain(cohort):
     file = cohort / "train" / "Mets_000" / "seg.nii.gz"
     change(file, lambda data, affine: (np.roll(data, -14, axis=0), affine))

@@ -6,6 +6,7 @@ from PIL import Image
 
 from heads import add_head, make_stripped
 from napari_cead.errors import Cancelled
+from napari_cead.patients import judging
 from napari_cead.store.inspection import inspect, inspect_all
 from napari_cead.store.prepare import prepare
 from napari_cead.store.scan_list import ScanList
@@ -142,6 +143,21 @@ def test_masks_that_cannot_be_used(tmp_path):
     assert report.usable
     assert codes(report) == {"brain-mask-unusable"}
     assert report.source.brain_mask is None
+
+
+def test_a_scan_is_read_once_whatever_its_masks_are(tmp_path, monkeypatch):
+    read, files = judging.read_place, []
+    monkeypatch.setattr(judging, "read_place", lambda file, *how: files.append(file) or read(file, *how))
+    volume = brain()
+    image = write_nifti(tmp_path / "a_seg.nii", np.transpose(volume * 0.5, (2, 1, 0)), SPACING)
+    whole = write_nifti(
+        tmp_path / "b_mask.nii", np.transpose((volume != 0).astype(np.uint8), (2, 1, 0)), SPACING
+    )
+    for name, mask, code in (("a", image, "lesion-mask-unusable"), ("b", whole, "brain-mask")):
+        files.clear()
+        source = scan(tmp_path, name, volume, lesion_mask=mask)
+        assert code in codes(inspect(source))
+        assert files.count(source.scan) == files.count(mask) == 1
 
 
 def test_a_brain_mask_that_is_named_like_a_lesion_mask(tmp_path):

@@ -22,7 +22,7 @@ from ..detection.thresholds import ScoreHistograms
 from ..errors import CeadWarning, PatientError
 from ..metrics import Candidates, ImageQuality, candidates
 from ..patients import PNG_SPACING, Patient, load_patient
-from ..patients.findings import code_of
+from ..patients.findings import refused_mask
 from ..preparing import prepare_patient
 from ..progress import Stop
 from ..report.results import PatientFigures
@@ -109,9 +109,7 @@ def load_member(
             member.source, sequence, only=not member.preparation.needs_others, png_spacing=png_spacing
         )
     if patient.lesion_mask is None and not assume_healthy:
-        reason = next(
-            (note.split("; ")[0] for note in patient.warnings if code_of(note) == "mask-covers"), UNLABELLED
-        )
+        reason = refused_mask(patient.warnings) or UNLABELLED
         raise PatientError(reason, file=member.path, hint="add the mask, an empty one for a healthy patient")
     return (
         patient if member.preparation.nothing else prepare_patient(patient, member.preparation, device=device)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .aliases import MASK, SEQUENCES, split_name
+from .aliases import LESION, MASK, SEQUENCES, split_name
 from .formats import is_scan_file, stem
 from .marks import kind_of, passed_over
 
@@ -17,20 +17,7 @@ OTHER_FOLDERS = ("derivatives", "sourcedata", "code", "stimuli")
 RAW = "rawdata"
 """Folder of the patients, where the derivatives lie beside it."""
 
-_LESION = {
-    "lesion",
-    "lesions",
-    "les",
-    "wmh",
-    "wml",
-    "tumor",
-    "tumour",
-    "infarct",
-    "stroke",
-    "ms",
-    "metastasis",
-    "mets",
-}
+_LESIONS = LESION | {"ms"}
 _NATIVE = {"orig", "individual", "native", "scanner", *SEQUENCES, "t1w", "t2w", "anat", "dwi", "adc", "trace"}
 _TISSUES = ("fmriprep", "smriprep", "freesurfer", "fastsurfer", "mriqc", "qsiprep", "ants", "fsl", "synthseg")
 _MASKS = ("mask", "dseg", "roi", "seg", "msk")
@@ -182,7 +169,7 @@ def _rank(file: Path, name: BidsName, space: str | None) -> int | None:
     """Return how plainly a file is a lesion mask, 0 the most; None if it is none."""
     suffix = name.suffix.lower()
     told = {part.lower() for part in (name.entities.get("label", ""), name.entities.get("desc", "")) if part}
-    lesion = any(word in _LESION or "lesion" in word for word in told) or "lesion" in suffix
+    lesion = any(word in _LESIONS or "lesion" in word for word in told) or "lesion" in suffix
     if suffix not in _MASKS and split_name(suffix)[1] != MASK and not lesion:
         return None
     if name.sequence is not None or suffix == "probseg":

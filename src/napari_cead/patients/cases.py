@@ -47,6 +47,10 @@ class PatientFiles:
     ignored_labels: tuple[int, ...] = ()
     laid_out: bool = False
 
+    def preferred(self, wanted: str = "flair") -> str:
+        """Return the wanted sequence if there is one, else the first in the order of ``SEQUENCES``."""
+        return next(name for name in (wanted, *SEQUENCES, *self.sequences) if name in self.sequences)
+
     def scan(self, sequence: str, place: str | Path, hint: str = "add the missing file") -> Path:
         """Return the place of a sequence.
 

@@ -6,7 +6,7 @@ A `Note` is made where something is assumed, repaired or left out, and stays wit
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -156,3 +156,8 @@ def no_orientation(file: str) -> Note:
 def code_of(note: str) -> Code | None:
     """Return the code of a note; None for a text of no kind."""
     return note.code if isinstance(note, Note) else None
+
+
+def refused_mask(notes: Iterable[str]) -> str:
+    """Return why a lesion mask that was found is not used, in one clause; empty if none was refused."""
+    return next((note.split("; ")[0] for note in notes if code_of(note) == "mask-covers"), "")

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ..errors import PatientError
 from ..progress import Progress, Stop, in_threads, tell
@@ -22,20 +22,8 @@ from .nnunet import is_labels_folder
 from .places import is_zip
 from .volume import Volume
 
-
-class Prepares(Protocol):
-    """What is said about a scan by who prepares it."""
-
-    @property
-    def needs(self) -> Sequence[str]:
-        """What the scan has that has to go before a run."""
-
-    @property
-    def findings(self) -> Sequence[str]:
-        """What speaks against that, each in one clause."""
-
-
-Ready = Callable[[Judged], Prepares]
+Ready = Callable[[Judged], tuple[Sequence[str], Sequence[str]]]
+"""Returns what a scan has that has to go before a run, and what speaks against that, each in one clause."""
 
 USUAL = 0.5
 """A sequence that more than this share of the patients have is missed where it is not."""
@@ -153,7 +141,7 @@ def check_cohort(
 
     Findings: files that cannot be read; folders with scans of which no name tells what they are; a sequence that is
     missing though most patients have it; sequences or a mask on another grid (shape, spacing, or position and
-    direction) than the patient's first sequence; headers without an orientation; values that are NaN or infinite;
+    direction) than the wanted sequence; headers without an orientation; values that are NaN or infinite;
     masks that are images, or of several labels, or lie outside the brain; slices that are missing or empty in the
     middle of the brain; DICOM series of which something had to be assumed or left out; and two patients of one name.
     A patient without a mask is unlabelled: counted, no finding.
@@ -163,8 +151,7 @@ def check_cohort(
         sequence: A sequence that every patient has to have; None: those that most have.
         layout: Layout of the cohort; None: names are read as they are.
         png_spacing: (z, y, x) in mm of PNG slices.
-        ready: Asked about the files of each patient whose wanted scan can be used. Returns what it needs before a run,
-            and what speaks against that.
+        ready: Asked about the files of each patient whose wanted scan can be used.
         on_progress: Called with (patients done, total patients).
         should_stop: Called between patients.
 
@@ -239,11 +226,9 @@ def _check(
     needs: tuple[str, ...] = ()
     wanted = next(iter(judged.scans.values()))
     if ready is not None and wanted.error is None:
-        prepares = ready(judged)
-        needs = tuple(prepares.needs)
-        findings += [
-            Finding(files.name, "preparation", wanted.file, said, "warning") for said in prepares.findings
-        ]
+        faults, against = ready(judged)
+        needs = tuple(faults)
+        findings += [Finding(files.name, "preparation", wanted.file, said, "warning") for said in against]
     labelled = mask is not None and not mask.doubt
     usable = mask if mask is not None and labelled and mask.error is None else None
     return CheckedPatient(

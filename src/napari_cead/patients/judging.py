@@ -237,7 +237,8 @@ class Judged:
                 yield from _reported(self.files.name, (note,), read.file)
 
     def _about_grid(self, what: str, file: Path, grid: Grid, wanted: Grid) -> Iterator[Finding]:
-        """Yield where a file lies on another grid than the first sequence."""
+        """Yield where a file lies on another grid than the first scan."""
+        scan = f"the {next(name for name, scan in self.scans.items() if scan is self.first)} scan"
 
         def found(code: Code, said: str, **values: Any) -> Finding:
             return Finding(self.files.name, code, file, said, values=values)
@@ -251,19 +252,18 @@ class Judged:
         shapes = grid.canonical_shape, wanted.canonical_shape
         sizes = grid.spacing, wanted.spacing
         if shapes[0] != shapes[1]:
-            said = f"{what} has {_times(shapes[0])} voxels, the first sequence {_times(shapes[1])}; it is resampled"
+            said = f"{what} has {_times(shapes[0])} voxels, {scan} {_times(shapes[1])}; it is resampled"
             yield found("shape", said, shape=shapes[0], first=shapes[1])
         if not np.allclose(*sizes, rtol=0.01):
             said = (
-                f"{what} has voxels of {_times(sizes[0])} mm, the first sequence {_times(sizes[1])} mm; "
-                "it is resampled"
+                f"{what} has voxels of {_times(sizes[0])} mm, {scan} {_times(sizes[1])} mm; it is resampled"
             )
             yield found("spacing", said, spacing=sizes[0], first=sizes[1])
         elif shapes[0] == shapes[1]:
             shift = float(np.linalg.norm(_centre(grid) - _centre(wanted)))
             turned = "" if grid.axcodes == wanted.axcodes else f", {grid.axcodes} instead of {wanted.axcodes}"
             said = (
-                f"{what} lies elsewhere than the first sequence: its centre is {shift:.1f} mm away{turned}; it is "
+                f"{what} lies elsewhere than {scan}: its centre is {shift:.1f} mm away{turned}; it is "
                 "resampled, so check that both show the same place"
             )
             yield found("affine", said, shift_mm=shift)

@@ -66,8 +66,7 @@ def preferred_sequence(path: str | Path, wanted: str = "flair") -> str:
     Raises:
         PatientError: If there is no patient.
     """
-    found = find_files(path, wanted).sequences
-    return next((name for name in (wanted, *SEQUENCES) if name in found), next(iter(found)))
+    return find_files(path, wanted).preferred(wanted)
 
 
 def is_patient(path: str | Path) -> bool:

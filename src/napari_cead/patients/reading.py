@@ -29,6 +29,8 @@ def read_place(
     if place.zipped and not place.inside:
         raise UnsupportedError("a zip is not one scan", file=place.file, hint="name a file inside: ZIP#FILE")
     with real_place(place) as real:
+        if not real.file.exists():
+            raise PatientNotFoundError("there is no such file", file=real.file, hint="check the path")
         form = format_at(real)
         if form is None:
             return read_volume(real.file)  # says what is wrong with it
@@ -38,8 +40,6 @@ def read_place(
 
 def _by_another(form: Format, place: Place) -> Volume:
     """Read a place by a format of another package, which may raise anything."""
-    if not place.file.exists():
-        raise PatientNotFoundError("there is no such file", file=place.file, hint="check the path")
     try:
         volume = form.load(place, "left", PNG_SPACING)
         if not isinstance(volume, Volume) or volume.data.shape != volume.grid.canonical_shape:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ..errors import CeadError
 from ..patients.bias_field import LEAST_SLICES as LEAST_TO_EVEN
 from ..patients.judging import Judged
@@ -16,20 +14,7 @@ SKULL, FIELD = "a skull", "an uneven field"
 """Needs of a scan, for a count."""
 
 
-@dataclass(frozen=True)
-class Readiness:
-    """The needs of a scan before a run.
-
-    Attributes:
-        needs: Faults that a preparation removes.
-        findings: Reasons against the requested preparation, each in one clause.
-    """
-
-    needs: tuple[str, ...] = ()
-    findings: tuple[str, ...] = ()
-
-
-def readiness(preparation: Preparation, judged: Judged) -> Readiness:
+def readiness(preparation: Preparation, judged: Judged) -> tuple[list[str], list[str]]:
     """Judge the scan of a patient that a run would take.
 
     ``auto`` runs no stripper: it says what a run will do, and whether it can. A stripper that is named runs, and so
@@ -38,6 +23,9 @@ def readiness(preparation: Preparation, judged: Judged) -> Readiness:
     Args:
         preparation: What a run will be asked for.
         judged: The patient's files.
+
+    Returns:
+        Faults of the scan that a preparation removes; and what speaks against the requested one, each in one clause.
     """
     patient = judged.patient(only=not preparation.needs_others, use_mask=False)
     sequence, volume = patient.sequence, patient.volume()
@@ -56,7 +44,7 @@ def readiness(preparation: Preparation, judged: Judged) -> Readiness:
         findings.append(
             f"there is no {source} scan to look for the brain in; name another one (--strip-from)"
         )
-        return Readiness(tuple(needs), tuple(findings))
+        return needs, findings
     if why and preparation.strip == NEVER:
         findings.append(f"{why}; strip it (--strip auto)")
     elif why and preparation.strip == AUTO:
@@ -80,4 +68,4 @@ def readiness(preparation: Preparation, judged: Judged) -> Readiness:
             )
         elif needs_even(patient):
             needs.append(FIELD)
-    return Readiness(tuple(needs), tuple(findings))
+    return needs, findings

@@ -12,7 +12,7 @@ from ..errors import CeadWarning, ParameterError, PatientError, SplitError, Stor
 from ..json_files import wrong_values
 from ..patients import PNG_SPACING, PatientFiles
 from ..patients.datasets import Layout, find_layout
-from ..patients.findings import code_of
+from ..patients.findings import refused_mask
 from ..patients.formats import Side
 from ..patients.lesion_masks import FOLLOWS
 from ..patients.loading import read_files
@@ -259,8 +259,8 @@ class _Preparation:
         for note in patient.warnings:
             warnings.warn(note, CeadWarning, stacklevel=5)
         if patient.lesion_mask is None:
-            refused = next((note for note in patient.warnings if code_of(note) == "mask-covers"), "")
-            reason = refused.split("; ")[0] or _NO_MASK
+            refused = refused_mask(patient.warnings)
+            reason = refused or _NO_MASK
             if refused and FOLLOWS not in refused:  # it may mark a lesion larger than any
                 raise PatientError(reason, file=place, hint=_NO_LESIONS)
             if not (healthy or settings.assume_healthy):

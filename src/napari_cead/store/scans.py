@@ -21,7 +21,6 @@ from ..errors import (
 from ..patients import (
     BRAIN_MASK,
     MASK,
-    SEQUENCES,
     Patient,
     PatientFiles,
     find_files,
@@ -209,7 +208,7 @@ def _unnamed(file: Path, sequence: str) -> bool:
 def _of_patient(place: Path, sequence: str) -> ScanSource:
     if (files := _found(place, sequence)) is None:
         return ScanSource(place_name(place), place)
-    told = next(name for name in (sequence, *SEQUENCES) if name in files.sequences)
+    told = files.preferred(sequence)
     scan = files.sequences[told]
     if files.kind != "nifti" or place_of(place).zipped:
         return ScanSource(place_name(place), place, files.mask, sequence=told)

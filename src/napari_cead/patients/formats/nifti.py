@@ -212,7 +212,10 @@ def _read_volume(path: Path) -> Volume:
     if path.stat().st_size == 0:
         raise UnreadableError("the file is empty", file=path, hint=_MEND_READ)
     image: Any = read_header(path) or _by_nibabel(path)
-    shape, dropped = _three_dimensional(tuple(int(size) for size in image.shape), path)
+    shape = tuple(int(size) for size in image.shape)
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    shape = (*shape, 1) if len(shape) == 2 else shape
     kind = np.dtype(image.dtype)
     if kind.fields is not None:
         raise UnsupportedError(
@@ -220,7 +223,7 @@ def _read_volume(path: Path) -> Volume:
         )
     if kind.kind == "c":
         raise UnsupportedError("the image is complex-valued", file=path, hint="give the magnitude image")
-    if not dropped:
+    if len(shape) != 3:
         raise UnsupportedError(
             f"the image has {len(shape)} dimensions {shape}",
             file=path,
@@ -247,15 +250,6 @@ def _read_volume(path: Path) -> Volume:
     found = placement(image.image if isinstance(image, _Other) else image, size, path.name)
     grid = Grid(size, found.affine, found.header, found.has_orientation)
     return Volume(grid.to_canonical(data), grid, found.notes)
-
-
-def _three_dimensional(shape: tuple[int, ...], path: Path) -> tuple[tuple[int, ...], bool]:
-    """Return the shape as three lengths if possible, and whether it is."""
-    while len(shape) > 3 and shape[-1] == 1:
-        shape = shape[:-1]
-    if len(shape) == 2:
-        shape = (*shape, 1)
-    return shape, len(shape) == 3
 
 
 def _flat(affine: NDArray[np.float64]) -> bool:

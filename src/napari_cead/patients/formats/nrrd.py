@@ -14,7 +14,14 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import GeometryError, PatientError, PatientNotFoundError, UnreadableError, UnsupportedError
+from ...errors import (
+    GeometryError,
+    PatientError,
+    PatientNotFoundError,
+    UnreadableError,
+    UnsupportedError,
+    disk_errors,
+)
 from ..findings import no_orientation
 from ..grid import Grid
 from ..itk import grid_of_lps, why
@@ -187,15 +194,11 @@ def data_file(header: Path) -> Path:
 
 
 def _fields(path: Path) -> dict[str, str]:
-    try:
-        with path.open("rb") as stream:
-            start = stream.read(_LONGEST_HEADER)
-    except FileNotFoundError as error:
-        raise PatientNotFoundError("there is no such file", file=path, hint="check the path") from error
-    except OSError as error:
-        raise UnreadableError(
-            f"cannot be read ({error.strerror})", file=path, hint="check its permissions"
-        ) from error
+    with (
+        disk_errors(UnreadableError, "cannot be read", path, "check its permissions"),
+        path.open("rb") as stream,
+    ):
+        start = stream.read(_LONGEST_HEADER)
     if not start.startswith(b"NRRD"):
         raise UnsupportedError("this is not an NRRD file", file=path, hint=_HINT)
     head = start.replace(b"\r\n", b"\n").split(b"\n\n", 1)[0].decode("latin-1")
