@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from .params import PostprocessParams
 from .postprocessing import StagedPostprocessor, postprocess
-from .steps import chain
+from .steps import chain, reach
 from .steps._patch import disk
 
 _PLAIN = PostprocessParams()
@@ -98,6 +98,15 @@ def masks_of(
             yield from ((params, volume) for params in same)
     for params in alone:
         yield params, postprocess(anomaly_map, params, spacing, brain, workers=1)
+
+
+def room_for(grid: Sequence[PostprocessParams]) -> int:
+    """Return how many pixels of the slices around a brain count for the masks of some settings.
+
+    None if all masks are cut at the brain: a closing has its room here.
+    """
+    _, alone = _apart(grid)
+    return 0 if not alone and all(params.inside_brain for params in grid) else reach(grid)
 
 
 def _apart(
