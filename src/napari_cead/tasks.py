@@ -288,7 +288,8 @@ def tried(function: Callable[[Any], Any], item: Any) -> Any:
         OutputError: If the function raised it.
     """
     try:
-        return function(item)
+        with _one_thread():
+            return function(item)
     except (Cancelled, OutputError):  # a full disk is not the patient's fault: it ends the work
         raise
     except CeadError as error:
@@ -302,6 +303,19 @@ def tried(function: Callable[[Any], Any], item: Any) -> Any:
         _log.exception("a job failed")
         words = " ".join(str(error).split())[:200]
         return Failure(f"unexpected {type(error).__name__}: {words}; please report this")
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let OpenCV work in the thread that calls it: its own wait for each other's slices by counting in circles."""
+    import cv2
+
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
 
 
 def _outcome(future: Any) -> Any:

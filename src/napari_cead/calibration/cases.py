@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..detection import PostprocessParams
-from ..detection.many_settings import masks_of, overlaps
-from ..detection.steps import reach
+from ..detection.many_settings import masks_of, overlaps, room_for
 from ..detection.thresholds import ScoreHistograms
 from ..metrics import LesionWise, PatientCounts, hd95, lesionwise, match_lesions, volume_ml
 from ..metrics.components import Voxels, as_voxels
@@ -149,8 +148,8 @@ class Case:
     def _masks(
         self, grid: Sequence[PostprocessParams]
     ) -> Iterator[tuple[PostprocessParams, NDArray[np.bool_]]]:
-        """Yield each of the settings with the detected mask, in the frame of their reach."""
-        radius = reach(grid)
+        """Yield each of the settings with the detected mask, in the frame that they need."""
+        radius = room_for(grid)
         anomaly_map, brain, _ = self.frame(radius)
         counted = None if self.ignored is None else ~np.pad(self.ignored, self._around(radius))
         for params, mask in masks_of(anomaly_map, brain, grid, self.spacing):
@@ -165,7 +164,7 @@ class Case:
         grid = list(dict.fromkeys(settings))
         if not grid:
             return {}
-        _, _, reference = self.frame(reach(grid))
+        _, _, reference = self.frame(room_for(grid))
         found, lesions = {}, Voxels(reference)
         for params, mask in self._masks(grid):
             found[params] = figures_of(self.name, mask, lesions, self.brain_slices, self.spacing)
@@ -177,7 +176,7 @@ class Case:
         Raises:
             ValueError: If the patient is unlabelled.
         """
-        anomaly_map, brain, reference = self.frame(reach(grid))
+        anomaly_map, brain, reference = self.frame(room_for(grid))
         if self.ignored is None:
             detected, found = overlaps(anomaly_map, reference, brain, grid, self.spacing).T
         else:  # `overlaps` counts everywhere

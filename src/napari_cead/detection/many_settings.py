@@ -6,6 +6,8 @@ The masks are those of :func:`~napari_cead.detection.postprocess`, voxel for vox
 - The map becomes the number of thresholds that each voxel exceeds. A closing of these small numbers is the closing of
   every mask at once, because a closing with a disk and a threshold can change places.
 - An outline gives the area of its component, so that only components that stay are ever drawn.
+- Thresholds go down, so that components only grow: the largest of a slice is at least what it was. Specks that are too
+  small beside it to stay are wiped out at all thresholds at once, and never outlined.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from numpy.typing import NDArray
 
 from .params import PostprocessParams
 from .postprocessing import StagedPostprocessor, postprocess
-from .steps import chain
+from .steps import chain, reach
 from .steps._patch import disk
 
 _PLAIN = PostprocessParams()
@@ -30,6 +32,12 @@ _SHIFT = 15
 
 _KEYS = 1 << (31 - _SHIFT)
 """Number of leading digits that positive values can have."""
+
+_SPECKS = (1, 3, 7)
+"""Sides of the squares in which specks lie that are wiped out."""
+
+_MANY = 1000
+"""Components above a threshold from which on it takes less time to wipe specks out than to outline them."""
 
 
 def overlaps(
@@ -92,6 +100,15 @@ def masks_of(
         yield params, postprocess(anomaly_map, params, spacing, brain, workers=1)
 
 
+def room_for(grid: Sequence[PostprocessParams]) -> int:
+    """Return how many pixels of the slices around a brain count for the masks of some settings.
+
+    None if all masks are cut at the brain: a closing has its room here.
+    """
+    _, alone = _apart(grid)
+    return 0 if not alone and all(params.inside_brain for params in grid) else reach(grid)
+
+
 def _apart(
     grid: Sequence[PostprocessParams],
 ) -> tuple[list[PostprocessParams], list[PostprocessParams]]:
@@ -122,28 +139,43 @@ class _Tall:
         shown = np.argsort(-highest.astype(np.int64), kind="stable")
         self._shown = shown[highest[shown] > 0]
         self._shape, self._levels_in = levels.shape, highest[self._shown]
+        # Of each slice the rows that a mask can reach, by the radius beyond what is above a threshold.
+        self._rows = []
+        for filled in levels[self._shown].any(axis=2):
+            where = np.flatnonzero(filled)
+            self._rows.append(
+                slice(max(int(where[0]) - self._room, 0), min(int(where[-1]) + self._room + 1, len(filled)))
+            )
+        heights = [rows.stop - rows.start + 2 * self._room + 1 for rows in self._rows]
+        self._starts = np.cumsum([0, *heights])
         self._levels, self._brain = self.below(levels), self.below(brain.view(np.uint8))
         self._frame = (
             None if all(params.inside_brain for params in grid) else self.below(np.ones_like(levels))
         )
         self._canvas = np.zeros(self._levels.shape, np.uint8)
-        self._height = levels.shape[1] + 2 * self._room + 1
 
     def below(self, volume: NDArray[Any]) -> NDArray[Any]:
         """Return the slices of a volume (Z, Y, X) with anything above a threshold as one tall image."""
         room = self._room
+        tall = np.zeros((self._starts[-1], volume.shape[2] + 2 * room), volume.dtype)
+        for number, rows, part in zip(self._shown, self._rows, self._parts(tall), strict=True):
+            part[:] = volume[number, rows]
+        return tall
+
+    def _parts(self, tall: NDArray[Any]) -> Iterator[NDArray[Any]]:
+        """Yield the place of each slice in a tall image, or in the beginning of one."""
         # One row more between two slices than twice the radius: their closings would meet in between.
-        padded = np.pad(volume[self._shown], ((0, 0), (room, room + 1), (room, room)))
-        return padded.reshape(-1, padded.shape[2])
+        room, width = self._room, self._shape[2]
+        for start, rows in zip(self._starts[:-1].tolist(), self._rows, strict=True):
+            if start < len(tall):
+                top = start + room
+                yield tall[top : top + rows.stop - rows.start, room : room + width]
 
     def volume(self, mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """Return the volume (Z, Y, X) of the beginning of a tall image, false elsewhere."""
-        room, (_, height, width) = self._room, self._shape
         found = np.zeros(self._shape, np.bool_)
-        slices = mask.reshape(-1, self._height, width + 2 * room)[
-            :, room : room + height, room : room + width
-        ]
-        found[self._shown[: len(slices)]] = slices.view(np.bool_)
+        for number, rows, part in zip(self._shown, self._rows, self._parts(mask), strict=False):
+            found[number, rows] = part.view(np.bool_)
         return found
 
     def masks(self) -> Iterator[tuple[list[PostprocessParams], NDArray[np.uint8]]]:
@@ -158,13 +190,15 @@ class _Tall:
                 closed = cv2.morphologyEx(
                     closed, cv2.MORPH_CLOSE, disk(radius), borderType=cv2.BORDER_CONSTANT, borderValue=0
                 )
-            for level, own in by_level.items():
+            specks = _Specks(closed, self._starts)
+            for level, own in sorted(by_level.items(), reverse=True):
                 slices = int(np.count_nonzero(self._levels_in > level))
-                above = (closed[: slices * self._height] > level).view(np.uint8)
-                yield from self._at(above, own)
+                closed = specks.without(slices, min(params.area_fraction for params in own))
+                above = (closed[: self._starts[slices]] > level).view(np.uint8)
+                yield from self._at(above, own, specks)
 
     def _at(
-        self, above: NDArray[np.uint8], grid: Sequence[PostprocessParams]
+        self, above: NDArray[np.uint8], grid: Sequence[PostprocessParams], specks: _Specks
     ) -> Iterator[tuple[list[PostprocessParams], NDArray[np.uint8]]]:
         if not above.size:
             yield [*grid], above
@@ -172,8 +206,9 @@ class _Tall:
         # Outer contours enclose the filled components, see `steps._patch`; corners alone make shorter ones.
         contours, _ = cv2.findContours(above, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
         areas, place = self._areas(contours)
-        largest = np.zeros(len(above) // self._height, np.int64)
+        largest = np.zeros(np.searchsorted(self._starts, len(above)), np.int64)
         np.maximum.at(largest, place, areas)
+        specks.seen(largest, len(contours))
         same: dict[Any, tuple[NDArray[np.bool_], list[PostprocessParams]]] = {}
         # The fewest components first: the next settings only add some.
         for params in sorted(grid, key=lambda one: (one.area_fraction, one.min_area_mm2), reverse=True):
@@ -214,7 +249,60 @@ class _Tall:
         # Pick's theorem as in `steps._patch.areas_of`: twice the area, and the steps along the contour.
         twice = np.add.reduceat((2 * x + right) * down, first, dtype=np.int64)
         steps = np.add.reduceat(np.maximum(np.abs(right), np.abs(down)), first, dtype=np.int64)
-        return (np.abs(twice) + np.maximum(steps, 1)) // 2 + 1, y[first] // self._height
+        return (np.abs(twice) + np.maximum(steps, 1)) // 2 + 1, np.searchsorted(self._starts, y[first], side="right") - 1
+
+
+class _Specks:
+    """The levels of a tall image without the specks that are too small to stay beside a slice's largest component.
+
+    Args:
+        levels: The tall image.
+        starts: The first row of each slice, and the end.
+    """
+
+    def __init__(self, levels: NDArray[Any], starts: NDArray[np.int64]) -> None:
+        self._starts, count = starts, len(starts) - 1
+        self._wiped, self._shown = [levels], levels
+        self._largest, self._many = np.zeros(count, np.int64), False
+        self._sides = np.zeros(count, np.int64)
+
+    def seen(self, largest: NDArray[np.int64], components: int) -> None:
+        """Take the largest component of the first slices, and the number of all, at a threshold above the next ones."""
+        self._largest[: len(largest)] = largest
+        self._many = components > _MANY
+
+    def without(self, slices: int, area_fraction: float) -> NDArray[Any]:
+        """Return the levels, in the first slices without specks that an area opening drops at lower thresholds."""
+        if self._many and len(self._wiped) == 1:
+            for side in _SPECKS:
+                self._wiped.append(_wiped(self._wiped[-1], side))
+            self._shown = self._shown.copy()
+        if len(self._wiped) > 1:
+            smallest = area_fraction * self._largest[:slices]
+            sides = np.searchsorted(np.square(_SPECKS), smallest)  # a speck is at most its square, and has to be less
+            for number in np.flatnonzero(sides != self._sides[:slices]).tolist():
+                rows = slice(*self._starts[number : number + 2])
+                self._shown[rows] = self._wiped[sides[number]][rows]
+            self._sides[:slices] = sides
+        return self._shown
+
+
+def _wiped(levels: NDArray[Any], side: int) -> NDArray[Any]:
+    """Return levels without what lies, at a threshold, in a square of a side with nothing all around it.
+
+    Components stay whole, or go as a whole.
+    """
+    reach = side // 2 + 1
+    long = 2 * reach + 1
+    # Across the end of a row, the rows above and below are taken for its continuation: that wipes out less.
+    flat, width = levels.reshape(-1), levels.shape[1]
+    beside = np.zeros_like(flat)
+    for line, step in (((1, long), reach * width), ((long, 1), reach)):
+        ends = cv2.dilate(levels, np.ones(line, np.uint8)).reshape(-1)
+        np.maximum(beside[step:], ends[:-step], out=beside[step:])
+        np.maximum(beside[:-step], ends[step:], out=beside[:-step])
+    around = cv2.erode(beside.reshape(levels.shape), np.ones((side, side), np.uint8))
+    return np.minimum(levels, around)
 
 
 def _levels_of(volume: NDArray[np.float32], thresholds: NDArray[np.float32]) -> NDArray[Any]:

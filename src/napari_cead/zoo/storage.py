@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from ..atomic import make_folder, to_json
 from ..checksums import file_sha256
@@ -417,7 +417,15 @@ def skeleton(card: ModelCard) -> nn.Module:
     """Return the network of a card's spec on the meta device: shapes without memory."""
     import torch
 
-    with torch.device("meta"):
+    from torch.overrides import TorchFunctionMode
+
+    class Unfilled(TorchFunctionMode):
+        """No random numbers where there is no memory: PyTorch would load its compiler for them, for two seconds."""
+
+        def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            return args[0] if function is torch.Tensor.normal_ else function(*args, **(kwargs or {}))
+
+    with torch.device("meta"), Unfilled():
         return build(card.spec)
 
 
