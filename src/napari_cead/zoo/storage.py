@@ -416,7 +416,6 @@ def copy_model(
 def skeleton(card: ModelCard) -> nn.Module:
     """Return the network of a card's spec on the meta device: shapes without memory."""
     import torch
-
     from torch.overrides import TorchFunctionMode
 
     class Unfilled(TorchFunctionMode):
