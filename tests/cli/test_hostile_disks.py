@@ -103,12 +103,10 @@ def test_a_folder_in_the_place_of_a_file(detect, patient_folder, tmp_path):
 def test_a_network_folder_that_goes_away_after_the_header(detect, tmp_path, monkeypatch, number, suffix):
     file = write_nifti(tmp_path / f"flair{suffix}", make_brain()[0].T, np.diag([1.0, 1, 1, 1]))
 
-    def gone(path, count):
+    def gone(target, path):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(
-        nifti._File, "check_size", lambda self: monkeypatch.setattr(nifti, "_first_bytes", gone)
-    )
+    monkeypatch.setattr(nifti._File, "check_size", lambda self: monkeypatch.setattr(nifti, "_fill", gone))
     status, error = detect(file, tmp_path / "out")
     assert status == 2
     assert os.strerror(number) in one_line(error)

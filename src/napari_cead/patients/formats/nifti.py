@@ -84,10 +84,10 @@ class _File:
             OSError: If reading fails.
             ValueError: If the file is too short or damaged.
         """
-        content, offset = _first_bytes(self.path, self.needed), int(self.header.get_data_offset())
-        if len(content) < self.needed:
+        content, offset = np.empty(self.needed, np.uint8), int(self.header.get_data_offset())
+        if (done := _fill(content.data, self.path)) < self.needed:
             size = self.needed - offset
-            raise ValueError(f"the data end after {max(0, len(content) - offset):,} of {size:,} bytes")
+            raise ValueError(f"the data end after {max(0, done - offset):,} of {size:,} bytes")
         values = np.frombuffer(content, self.dtype, math.prod(self.shape), offset)
         values = np.require(values, requirements="A").reshape(self.shape, order="F")
         slope, inter = self.header.get_slope_inter()
@@ -108,7 +108,7 @@ def read_header(path: Path) -> _File | None:
     if not path.name.lower().endswith(ENDINGS):
         return None
     try:
-        start = _first_bytes(path, _LONGEST_HEADER).tobytes()
+        start = _start(path, _LONGEST_HEADER)
         for kind in (nib.Nifti1Header, nib.Nifti2Header):
             if not kind.may_contain_header(start):
                 continue
@@ -118,7 +118,7 @@ def read_header(path: Path) -> _File | None:
             offset = int(kind(start[:size], check=False).get_data_offset())
             if not size <= offset <= _LARGEST_OFFSET:
                 return None
-            header = kind.from_fileobj(io.BytesIO(_first_bytes(path, offset).tobytes()))
+            header = kind.from_fileobj(io.BytesIO(_start(path, offset)))
             shape = tuple(int(length) for length in header.get_data_shape())
             return _File(path, header, shape, header.get_data_dtype())
     except OSError:
@@ -140,15 +140,20 @@ def _packed(path: Path) -> bool:
     return path.name.lower().endswith(".gz")
 
 
-def _first_bytes(path: Path, count: int) -> NDArray[np.uint8]:
-    """Return the first bytes of a file, inflated if it is compressed; fewer if it ends before.
+def _start(path: Path, count: int) -> bytes:
+    """Return the first bytes of a file; fewer if it ends before."""
+    content = bytearray(count)
+    return bytes(content[: _fill(memoryview(content), path)])
+
+
+def _fill(target: memoryview, path: Path) -> int:
+    """Fill a buffer with the first bytes of a file, inflated if it is compressed; return how many there are.
 
     Raises:
         OSError: If reading fails.
         ValueError: If the file is damaged.
     """
-    content, done = np.empty(count, np.uint8), 0
-    target = content.data
+    done, count = 0, len(target)
     with path.open("rb", buffering=0) as stream:
         if not _packed(path):
             while done < count and (got := stream.readinto(target[done : done + _AT_ONCE])):
@@ -156,7 +161,7 @@ def _first_bytes(path: Path, count: int) -> NDArray[np.uint8]:
         for piece in _inflated(stream, count) if _packed(path) else ():
             target[done : done + len(piece)] = piece
             done += len(piece)
-    return content[:done]
+    return done
 
 
 def _inflated(stream: io.FileIO, count: int) -> Iterator[bytes]:
