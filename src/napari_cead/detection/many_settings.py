@@ -249,7 +249,9 @@ class _Tall:
         # Pick's theorem as in `steps._patch.areas_of`: twice the area, and the steps along the contour.
         twice = np.add.reduceat((2 * x + right) * down, first, dtype=np.int64)
         steps = np.add.reduceat(np.maximum(np.abs(right), np.abs(down)), first, dtype=np.int64)
-        return (np.abs(twice) + np.maximum(steps, 1)) // 2 + 1, np.searchsorted(self._starts, y[first], side="right") - 1
+        return (np.abs(twice) + np.maximum(steps, 1)) // 2 + 1, np.searchsorted(
+            self._starts, y[first], side="right"
+        ) - 1
 
 
 class _Specks:
@@ -279,7 +281,9 @@ class _Specks:
             self._shown = self._shown.copy()
         if len(self._wiped) > 1:
             smallest = area_fraction * self._largest[:slices]
-            sides = np.searchsorted(np.square(_SPECKS), smallest)  # a speck is at most its square, and has to be less
+            sides = np.searchsorted(
+                np.square(_SPECKS), smallest
+            )  # a speck is at most its square, and has to be less
             for number in np.flatnonzero(sides != self._sides[:slices]).tolist():
                 rows = slice(*self._starts[number : number + 2])
                 self._shown[rows] = self._wiped[sides[number]][rows]
