@@ -141,7 +141,7 @@ class _Tall:
         self._shape, self._levels_in = levels.shape, highest[self._shown]
         # Of each slice the rows that a mask can reach, by the radius beyond what is above a threshold.
         self._rows = []
-        for filled in levels[self._shown].any(axis=2):
+        for filled in np.asarray(levels[self._shown].any(axis=2)):
             where = np.flatnonzero(filled)
             self._rows.append(
                 slice(max(int(where[0]) - self._room, 0), min(int(where[-1]) + self._room + 1, len(filled)))
@@ -306,7 +306,7 @@ def _wiped(levels: NDArray[Any], side: int) -> NDArray[Any]:
         np.maximum(beside[step:], ends[:-step], out=beside[step:])
         np.maximum(beside[:-step], ends[step:], out=beside[:-step])
     around = cv2.erode(beside.reshape(levels.shape), np.ones((side, side), np.uint8))
-    return np.minimum(levels, around)
+    return np.asarray(np.minimum(levels, around))
 
 
 def _levels_of(volume: NDArray[np.float32], thresholds: NDArray[np.float32]) -> NDArray[Any]:
