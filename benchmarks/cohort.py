@@ -11,8 +11,9 @@ Prints one line of JSON for each measurement:
   their definition on whole volumes, with SciPy, in the same run. The figures are compared.
 - ``evaluation``: a whole evaluation of the model beside the baselines without a network, in CPU-seconds of a core, all
   together and for each patient and method; ``detection_cpu_s`` is the network's part for one patient.
-- ``beside``: with ``--beside CHECKOUT``, an evaluation of several models in two folds on the command line, in
-  CPU-seconds with all imports. The baseline is the other checkout, in the same run. The tables are compared by cells.
+- ``beside``: with ``--beside CHECKOUT``, an evaluation of several models in folds on the command line, in CPU-seconds
+  with all imports. The baseline is the other checkout, in the same run and at the same time: both find the machine
+  equally busy. The tables are compared by cells.
 - ``scheduler``: many tasks that do nothing, on the embedded cluster: what the scheduler costs for each.
 - ``plan``: the above, for 50,000 patients.
 
@@ -256,8 +257,8 @@ def evaluation(cohort: Path, model: str, folder: Path) -> None:
     )
 
 
-def beside(cohort: Path, models: str, other: Path, folder: Path) -> None:
-    """Measure a whole evaluation on the command line, that of another checkout first."""
+def beside(cohort: Path, models: str, folds: int, other: Path, folder: Path) -> None:
+    """Measure a whole evaluation on the command line and that of another checkout, both at a time."""
     command = [
         sys.executable,
         "-m",
@@ -266,22 +267,29 @@ def beside(cohort: Path, models: str, other: Path, folder: Path) -> None:
         str(cohort),
         "--models",
         models,
-        "--folds",
-        "2",
+        *(["--folds", str(folds)] if folds else []),
     ]
     command += ["--workers", "1", "--device", "cpu", "--out"]
-    tables, seconds = [], []
-    for number, checkout in enumerate((other.resolve(), ROOT)):
-        out, before = folder / f"beside-{number}", os.times()
-        subprocess.run(
-            [*command, str(out)],
-            env=os.environ | {"PYTHONPATH": str(checkout / "src")},
-            cwd=checkout,
-            check=True,
-            capture_output=True,
+    outs = [folder / "beside-other", folder / "beside-ours"]
+    running = []
+    for checkout, out in zip((other.resolve(), ROOT), outs, strict=True):
+        # What else is on the path may be a package that only the other one needs.
+        path = os.pathsep.join(filter(None, (str(checkout / "src"), os.environ.get("PYTHONPATH"))))
+        running.append(
+            subprocess.Popen(
+                [*command, str(out)],
+                env=os.environ | {"PYTHONPATH": path},
+                cwd=checkout,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
         )
-        after = os.times()
-        seconds.append(sum(after[2:4]) - sum(before[2:4]))  # of the children, user and system
+    ended = [os.wait4(process.pid, 0) for process in running]
+    if any(status for _, status, _ in ended):
+        raise SystemExit("an evaluation failed")
+    seconds = [used.ru_utime + used.ru_stime for *_, used in ended]
+    tables = []
+    for out in outs:
         with (out / "results.csv").open(encoding="utf-8") as stream:
             rows = [*csv.DictReader(stream)]
             tables.append({(row["model"], row["rule"], row["score"]): row for row in rows})
@@ -293,6 +301,7 @@ def beside(cohort: Path, models: str, other: Path, folder: Path) -> None:
         "beside",
         models=several,
         patients=patients,
+        folds=folds,
         other_cpu_s=round(seconds[0], 1),
         ours_cpu_s=round(seconds[1], 1),
         ours_cpu_s_per_patient_and_model=round(seconds[1] / patients / several, 2),
@@ -357,6 +366,7 @@ def main() -> None:
         "--beside", type=Path, help="another checkout, whose evaluation is the baseline of ours"
     )
     options.add_argument("--models", default=NINE, help="models of that evaluation, with commas")
+    options.add_argument("--folds", type=int, default=2, help="folds of that evaluation; 0: none")
     options.add_argument("--tasks", type=int, default=5000, help="tasks that do nothing; 0: none")
     arguments = options.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -373,7 +383,7 @@ def main() -> None:
             if arguments.evaluated:
                 evaluation(folder / "evaluated", arguments.model, folder)
                 if arguments.beside:
-                    beside(folder / "evaluated", arguments.models, arguments.beside, folder)
+                    beside(folder / "evaluated", arguments.models, arguments.folds, arguments.beside, folder)
             lines = fits(detections(folder / "phantoms", counts, arguments.workers, arguments.model, folder))
     if arguments.tasks:
         overhead = scheduler(arguments.tasks)

@@ -8,6 +8,7 @@ import textwrap
 import time
 from pathlib import Path
 
+import cv2
 import pytest
 
 from napari_cead.errors import Cancelled, OutputError, ParameterError, PatientError
@@ -112,6 +113,23 @@ def test_two_clusters_at_a_time_say_nothing(recwarn):
     with tasks(2, device="cpu") as one, tasks(2, device="cpu") as other:
         assert one.workers == other.workers == 2
     assert not [str(each.message) for each in recwarn if "Port" in str(each.message)]
+
+
+def threads_of_opencv(fails):
+    if fails:
+        raise ValueError(cv2.getNumThreads())
+    return cv2.getNumThreads()
+
+
+def test_opencv_works_in_the_thread_of_a_job_and_is_as_before_after_it():
+    before = cv2.getNumThreads()
+    try:
+        cv2.setNumThreads(3)
+        found = dict(Here().each(threads_of_opencv, [False, True]))
+        assert found[0] == 1 and "ValueError: 1" in found[1].reason
+        assert cv2.getNumThreads() == 3
+    finally:
+        cv2.setNumThreads(before)
 
 
 def test_one_worker_needs_no_cluster():

@@ -31,11 +31,15 @@ SETTINGS = [
 ]
 
 
-def test_figures_are_those_of_the_full_map_at_any_settings():
+OUTSIDE = [params.replace(inside_brain=False) for params in SETTINGS]
+
+
+@pytest.mark.parametrize("grid", [SETTINGS, OUTSIDE, [*SETTINGS, *OUTSIDE]], ids=["cut", "uncut", "both"])
+def test_figures_are_those_of_the_full_map_at_any_settings(grid):
     anomaly_map, reference, brain, _ = scan()
     one = case()
-    dice, figures = one.dice(SETTINGS), one.figures(SETTINGS)
-    for params, value in zip(SETTINGS, dice, strict=True):
+    dice, figures = one.dice(grid), one.figures(grid)
+    for params, value in zip(grid, dice, strict=True):
         full, found = cead.postprocess(anomaly_map, params, SPACING, brain), figures[params]
         assert value == cead.dice(full, reference)
         for own, expected in zip(

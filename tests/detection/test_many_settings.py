@@ -8,6 +8,7 @@ from scipy import ndimage
 from skimage.morphology import disk
 
 from napari_cead import PostprocessParams
+from napari_cead.detection import many_settings
 from napari_cead.detection.many_settings import masks_of, overlaps
 
 SPACING = (3.0, 0.9, 0.8)
@@ -109,6 +110,60 @@ def test_same_counts_as_the_masks_one_by_one(make, shape, seed):
     grid = [*some_settings(rng, anomaly_map.ravel())]
     found = overlaps(anomaly_map, reference, brain, grid, SPACING)
     assert found.tolist() == counted_one_by_one(anomaly_map, reference, brain, grid)
+
+
+def specks(rng, shape):
+    """Specks of all sizes beside large components with specks in their holes: most are wiped out."""
+    values = rng.random(shape) ** 4
+    blobs = ndimage.gaussian_filter(rng.random(shape), (0, 4, 4))
+    return np.where(
+        blobs > np.quantile(blobs, 0.8), np.maximum(values, 0.6 + 0.4 * rng.random(shape)), values
+    )
+
+
+@pytest.mark.parametrize("make", [specks, noise, smooth, rings, coarse])
+@pytest.mark.parametrize("many", [0, 1000])
+def test_same_counts_where_specks_are_wiped_out(make, many, monkeypatch):
+    monkeypatch.setattr(many_settings, "_MANY", many)
+    shape = (5, 90, 97)
+    rng = np.random.default_rng([many, (specks, *MAPS).index(make)])
+    anomaly_map = make(rng, shape).astype(np.float32)
+    brain, reference = rng.random(shape) < 0.97, rng.random(shape) < 0.1
+    grid = [
+        PostprocessParams(
+            threshold=float(threshold),
+            closing_radius=closing,
+            area_fraction=area,
+            dilation_radius=dilation,
+        )
+        for threshold in np.quantile(anomaly_map, [0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999]).clip(0, 1)
+        for closing, area, dilation in ((2, 0.6, 1), (1, 0.6, 0), (1, 0.2, 0), (0, 0.01, 0), (0, 0.0, 0))
+    ]
+    found = overlaps(anomaly_map, reference, brain, grid, SPACING)
+    assert found.tolist() == counted_one_by_one(anomaly_map, reference, brain, grid)
+
+
+@pytest.mark.parametrize("side", [1, 3, 7])
+@pytest.mark.parametrize("seed", range(4))
+def test_specks_are_wiped_out_whole_at_each_level(side, seed):
+    rng = np.random.default_rng([side, seed])
+    levels = np.where(rng.random((60, 71)) < rng.choice([0.03, 0.1, 0.3]), rng.integers(1, 5, (60, 71)), 0)
+    levels = levels.astype(rng.choice([np.uint8, np.uint16]))
+    levels[:, [0, -1]] = levels[[0, -1]] = 0
+    found, gone = many_settings._wiped(levels, side), 0
+    for level in range(4):
+        labels, _ = ndimage.label(levels > level, np.ones((3, 3)))
+        for number, box in enumerate(ndimage.find_objects(labels), start=1):
+            left = (found > level)[labels == number]
+            assert left.all() or not left.any()
+            size = max(each.stop - each.start for each in box)
+            assert left.all() or size <= side
+            gone += not left.any()
+            alone = tuple(slice(max(each.start - side, 0), each.stop + side) for each in box)
+            if size <= side and np.isin(labels[alone], [0, number]).all():
+                assert not left.any()
+        assert not ((found > level) & (labels == 0)).any()
+    assert gone
 
 
 def test_more_thresholds_than_eight_bits_count():

@@ -1,6 +1,7 @@
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,21 @@ def test_named_designs_round_trip(tmp_path, name):
     folder = zoo.save_model(module, zoo.ModelCard(name=name, spec=architecture), tmp_path / name)
     x = torch.rand(1, 1, 196, 196)
     torch.testing.assert_close(zoo.load_model(folder, "cpu").reconstruct(x), module(x).reconstruction)
+
+
+@pytest.mark.parametrize("name", ["ae", "vq-vae", "ce-unet"])
+def test_a_model_is_loaded_without_the_compiler_of_pytorch(tmp_path, name):
+    """It takes seconds to import."""
+    architecture = spec(name, "small")
+    zoo.save_model(network(1, architecture), zoo.ModelCard(name=name, spec=architecture), tmp_path / name)
+    code = (
+        "import sys; from napari_cead import zoo; zoo.load_model(sys.argv[1], 'cpu'); "
+        "print('torch._dynamo' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / name)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["False"]
 
 
 def test_reconstruct_refuses_other_sizes(tmp_path):

@@ -141,7 +141,7 @@ class _Tall:
         self._shape, self._levels_in = levels.shape, highest[self._shown]
         # Of each slice the rows that a mask can reach, by the radius beyond what is above a threshold.
         self._rows = []
-        for filled in levels[self._shown].any(axis=2):
+        for filled in np.asarray(levels[self._shown].any(axis=2)):
             where = np.flatnonzero(filled)
             self._rows.append(
                 slice(max(int(where[0]) - self._room, 0), min(int(where[-1]) + self._room + 1, len(filled)))
@@ -249,7 +249,9 @@ class _Tall:
         # Pick's theorem as in `steps._patch.areas_of`: twice the area, and the steps along the contour.
         twice = np.add.reduceat((2 * x + right) * down, first, dtype=np.int64)
         steps = np.add.reduceat(np.maximum(np.abs(right), np.abs(down)), first, dtype=np.int64)
-        return (np.abs(twice) + np.maximum(steps, 1)) // 2 + 1, np.searchsorted(self._starts, y[first], side="right") - 1
+        return (np.abs(twice) + np.maximum(steps, 1)) // 2 + 1, np.searchsorted(
+            self._starts, y[first], side="right"
+        ) - 1
 
 
 class _Specks:
@@ -279,7 +281,9 @@ class _Specks:
             self._shown = self._shown.copy()
         if len(self._wiped) > 1:
             smallest = area_fraction * self._largest[:slices]
-            sides = np.searchsorted(np.square(_SPECKS), smallest)  # a speck is at most its square, and has to be less
+            sides = np.searchsorted(
+                np.square(_SPECKS), smallest
+            )  # a speck is at most its square, and has to be less
             for number in np.flatnonzero(sides != self._sides[:slices]).tolist():
                 rows = slice(*self._starts[number : number + 2])
                 self._shown[rows] = self._wiped[sides[number]][rows]
@@ -302,7 +306,7 @@ def _wiped(levels: NDArray[Any], side: int) -> NDArray[Any]:
         np.maximum(beside[step:], ends[:-step], out=beside[step:])
         np.maximum(beside[:-step], ends[step:], out=beside[:-step])
     around = cv2.erode(beside.reshape(levels.shape), np.ones((side, side), np.uint8))
-    return np.minimum(levels, around)
+    return np.asarray(np.minimum(levels, around))
 
 
 def _levels_of(volume: NDArray[np.float32], thresholds: NDArray[np.float32]) -> NDArray[Any]:

@@ -422,7 +422,8 @@ def skeleton(card: ModelCard) -> nn.Module:
         """No random numbers where there is no memory: PyTorch would load its compiler for them, for two seconds."""
 
         def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            return args[0] if function is torch.Tensor.normal_ else function(*args, **(kwargs or {}))
+            given = kwargs or {}
+            return given["tensor"] if function is torch.nn.init.normal_ else function(*args, **given)
 
     with torch.device("meta"), Unfilled():
         return build(card.spec)
