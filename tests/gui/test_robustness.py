@@ -1027,9 +1027,7 @@ SLOW = [
 
 
 @pytest.mark.parametrize("what", ["run", *SLOW])
-def test_closing_napari_in_the_middle_of_something_ends_it_well(
-    installed_model, scan_folder, tmp_path, what
-):
+def test_closing_napari_in_the_middle_of_something_ends_it_well(installed_model, scan_folder, tmp_path, what):
     out = tmp_path / "out"
     assert "closed" in run_script(tmp_path, SCRIPT, what, scan_folder, out)
     if what == "export":  # is finished before the process ends
