@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import sys
 import warnings
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -56,10 +58,19 @@ def record_outcome(request):
     return record
 
 
+@pytest.fixture(scope="session")
+def _homes(tmp_path_factory) -> Iterator[Path]:
+    """Folders that are not there yet. pytest's own numbered ones take longer the more there are."""
+    folder = tmp_path_factory.mktemp("homes")
+    return (folder / str(number) for number in count())
+
+
 @pytest.fixture(autouse=True)
-def _own_models(tmp_path_factory, monkeypatch):
+def _own_models(_homes, monkeypatch):
     """No test sees, or changes, what the user has installed."""
-    monkeypatch.setenv("NAPARI_CEAD_HOME", str(tmp_path_factory.mktemp("home")))
+    home = next(_homes)
+    home.mkdir()
+    monkeypatch.setenv("NAPARI_CEAD_HOME", str(home))
 
 
 @pytest.fixture(scope="session", autouse=True)

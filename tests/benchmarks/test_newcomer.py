@@ -17,6 +17,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+@pytest.mark.slow  # what it does to the window is tested by itself in tests/gui
 def test_the_script_goes_the_whole_way(patient_folder, tmp_path):
     done = run_script(tmp_path, BENCHMARKS / "newcomer.py", "--patient", patient_folder)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import shlex
+import shutil
 import stat
 import sys
 
@@ -29,10 +30,9 @@ def affine(volume, shift=(0, 0, 0)):
     return made
 
 
-@pytest.fixture
-def visit(tmp_path):
-    """A FLAIR, and a T1 with a lesion mask on its own grid whose headers are wrong by SHIFT."""
-    folder = tmp_path / "cohort" / "Mets_007"
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("visits") / "Mets_007"
     flair, t1 = head(FLAIR), head(T1)
     lesion = np.zeros(flair.shape, np.uint8)
     lesion[50:55, 40:48, 30:38] = 1
@@ -40,6 +40,12 @@ def visit(tmp_path):
     for name, volume in (("t1_pre", t1), ("seg", lesion)):
         write_nifti(folder / f"{name}.nii.gz", volume.T, affine(volume, SHIFT))
     return folder
+
+
+@pytest.fixture
+def visit(written, tmp_path):
+    """A FLAIR, and a T1 with a lesion mask on its own grid whose headers are wrong by SHIFT."""
+    return shutil.copytree(written, tmp_path / "cohort" / "Mets_007")
 
 
 @pytest.fixture

@@ -921,6 +921,7 @@ def test_the_caption_of_a_figure_says_that_a_mask_was_corrected_by_hand(detected
 
 def test_a_figure_has_letters_bars_and_dice(detected, save_as, tmp_path, qtbot):
     settle(qtbot, detected)
+    choose_paper(qtbot, detected, 85, 150)  # few pixels
 
     def picture(name):
         save_as(tmp_path / name, "PNG")

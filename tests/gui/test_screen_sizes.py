@@ -25,32 +25,37 @@ def whole(part):
     return part.isVisible() and part.visibleRegion().boundingRect() == part.rect()
 
 
-@pytest.fixture(params=SIZES, ids=lambda size: "{}x{}".format(*size))
-def size(request, viewer, qtbot):
-    """The size of the window."""
+@pytest.fixture
+def screens(viewer, qtbot):
+    """Goes through the themes, each of which takes napari a second, and in each of them through the sizes."""
     window = viewer.window._qt_window
     before = window.size()
-    window.resize(*request.param)
-    qtbot.waitUntil(lambda: (window.width(), window.height()) == request.param)
-    yield request.param
+
+    def go_through():
+        for theme in ("light", "dark"):
+            viewer.theme = theme
+            for size in SIZES:
+                window.resize(*size)
+                qtbot.waitUntil(lambda size=size: (window.width(), window.height()) == size)
+                yield theme, size
+
+    yield go_through()
     window.resize(before)
 
 
-def assert_faultless(dock, size, qtbot, pages):
-    """Look at each page from its top to its end, in both themes."""
-    viewer = dock.viewer
-    for theme in ("light", "dark"):
-        viewer.theme = theme
-        for page in pages:
-            page()
-            areas = [area for area in dock.findChildren(QScrollArea) if area.isVisible()]
-            for share in (0.0, 1.0):
-                for area in areas:
-                    bar = area.verticalScrollBar()
-                    bar.setValue(round(share * bar.maximum()))
-                qtbot.wait(50)
-                assert faults(dock) == [], (theme, share)
-    canvas = viewer.window._qt_viewer.canvas.native
+def assert_faultless(dock, screen, qtbot, pages):
+    """Look at each page from its top to its end."""
+    _, size = screen
+    for number, page in enumerate(pages):
+        page()
+        areas = [area for area in dock.findChildren(QScrollArea) if area.isVisible()]
+        for share in (0.0, 1.0):
+            for area in areas:
+                bar = area.verticalScrollBar()
+                bar.setValue(round(share * bar.maximum()))
+            qtbot.wait(50)
+            assert faults(dock) == [], (*screen, number, share)
+    canvas = dock.viewer.window._qt_viewer.canvas.native
     assert canvas.width() >= 0.3 * size[0] and canvas.height() >= 0.6 * size[1], canvas.size()
 
 
@@ -58,9 +63,8 @@ def turn_to(tabs, index):
     return lambda: tabs.setCurrentIndex(index)
 
 
-def test_after_a_run_all_that_is_needed_is_whole_beside_a_large_picture(detected, qtbot, size):
+def test_after_a_run_all_that_is_needed_is_whole_beside_a_large_picture(detected, qtbot, screens):
     settle(qtbot, detected)
-    detected.findChild(QScrollArea).verticalScrollBar().setValue(0)
     needed = {
         "patient": detected.about,
         "model": detected.model,
@@ -71,11 +75,14 @@ def test_after_a_run_all_that_is_needed_is_whole_beside_a_large_picture(detected
         "volume": detected.volume_label,
         "undo": detected.undo,
     }
-    qtbot.waitUntil(lambda: all(map(whole, needed.values())))
-    assert_faultless(detected, size, qtbot, [turn_to(detected.tabs, index) for index in range(5)])
+    for screen in screens:
+        detected.tabs.setCurrentIndex(0)
+        detected.findChild(QScrollArea).verticalScrollBar().setValue(0)
+        qtbot.waitUntil(lambda: all(map(whole, needed.values())))
+        assert_faultless(detected, screen, qtbot, [turn_to(detected.tabs, index) for index in range(5)])
 
 
-def test_the_train_dock_is_whole(viewer, qtbot, size):
+def test_the_train_dock_is_whole(viewer, qtbot, screens):
     write_run("broken", {"event": "error", "message": "the disk is full"})
     write_run("going-on", {"event": "paused"}, epochs=3)
     _, dock = viewer.window.add_plugin_dock_widget("napari-cead", "Train a model")
@@ -93,16 +100,17 @@ def test_the_train_dock_is_whole(viewer, qtbot, size):
     frame = next(
         frame for frame in viewer.window._qt_window.findChildren(QDockWidget) if frame.isAncestorOf(dock)
     )
-    for width in (400, 520):
-        viewer.window._qt_window.resizeDocks([frame], [width], Qt.Orientation.Horizontal)
-        qtbot.wait(50)
-        assert_faultless(dock, size, qtbot, [turn_to(dock.tabs, 0), run(0), run(1)])
-    if size == SIZES[-1]:
-        dock.tabs.setCurrentIndex(0)
-        assert whole(dock.form.start) and dock.tabs.widget(0).verticalScrollBar().maximum() == 0
+    for screen in screens:
+        for width in (400, 520):
+            viewer.window._qt_window.resizeDocks([frame], [width], Qt.Orientation.Horizontal)
+            qtbot.wait(50)
+            assert_faultless(dock, screen, qtbot, [turn_to(dock.tabs, 0), run(0), run(1)])
+        if screen[1] == SIZES[-1]:
+            dock.tabs.setCurrentIndex(0)
+            assert whole(dock.form.start) and dock.tabs.widget(0).verticalScrollBar().maximum() == 0
 
 
-def test_the_evaluate_dock_is_whole(viewer, installed_model, tmp_path, qtbot, size):
+def test_the_evaluate_dock_is_whole(viewer, installed_model, tmp_path, qtbot, screens):
     models = ("ce-unet", "ce-vae1", "vq-vae")
     rows = [
         result_row(name, rule)
@@ -115,11 +123,12 @@ def test_the_evaluate_dock_is_whole(viewer, installed_model, tmp_path, qtbot, si
     dock.form.cohort.value = str(tmp_path)
     dock.results.show_folder(tmp_path)
     last = dock.tabs.indexOf(dock.results)
-    assert_faultless(dock, size, qtbot, [turn_to(dock.tabs, 0), turn_to(dock.tabs, last)])
-    if size == SIZES[-1]:
-        dock.tabs.setCurrentIndex(0)
-        assert whole(dock.form.start) and dock.tabs.widget(0).verticalScrollBar().maximum() == 0
-        assert dock.form.models.verticalScrollBar().maximum() == 0, "there is room for all"
+    for screen in screens:
+        assert_faultless(dock, screen, qtbot, [turn_to(dock.tabs, 0), turn_to(dock.tabs, last)])
+        if screen[1] == SIZES[-1]:
+            dock.tabs.setCurrentIndex(0)
+            assert whole(dock.form.start) and dock.tabs.widget(0).verticalScrollBar().maximum() == 0
+            assert dock.form.models.verticalScrollBar().maximum() == 0, "there is room for all"
 
 
 def test_a_fault_is_found(qtbot):
@@ -150,6 +159,7 @@ found = {}
 for name in ("Explore anomalies", "Train a model", "Evaluate a cohort"):
     _, dock = viewer.window.add_plugin_dock_widget("napari-cead", name)
     if name.startswith("Explore"):
+        dock.model.value = "tiny"
         dock.use_patient(__import__("napari_cead").load_patient(sys.argv[1]))
         dock.run.native.click()
         assert wait_until(lambda: dock.session.analysis is not None and not dock.busy, 100)
@@ -165,7 +175,13 @@ print(json.dumps(found))
 """
 
 
-@pytest.mark.parametrize("variable", ["QT_SCALE_FACTOR=2", "QT_FONT_DPI=192"])
+@pytest.mark.parametrize(
+    "variable",
+    [
+        pytest.param("QT_SCALE_FACTOR=2", marks=pytest.mark.slow),
+        "QT_FONT_DPI=192",
+    ],  # either doubles the pixels
+)
 def test_all_docks_are_whole_with_twice_the_pixels(
     installed_model, patient_folder, tmp_path, monkeypatch, variable
 ):
