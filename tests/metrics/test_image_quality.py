@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from skimage.metrics import structural_similarity
 
 from napari_cead.metrics import ImageQuality
 
@@ -32,21 +32,9 @@ def test_each_slice_by_the_definition(slices):
     assert math.isnan(quality.psnr_brain[2]) and math.isnan(quality.residual[2])  # no brain there
 
 
-def test_each_slice_bit_for_bit_as_scikit_image():
-    rng = np.random.default_rng(1)
-    images = rng.random((4, 31, 44)).astype(np.float32)
-    made = np.clip(images + rng.normal(0, [[[0.01]], [[0.1]], [[0.3]], [[1]]], images.shape), 0, 1)
-    quality = ImageQuality.of(images, made, images > 0.2)
-    for z, (one, other) in enumerate(zip(images.astype(float), made.astype(float), strict=True)):
-        inside = images[z] > 0.2
-        assert quality.psnr[z] == peak_signal_noise_ratio(one, other, data_range=1)
-        assert quality.psnr_brain[z] == peak_signal_noise_ratio(one[inside], other[inside], data_range=1)
-        assert quality.ssim[z] == structural_similarity(one, other, data_range=1)
-
-
 def test_slices_smaller_than_a_window_are_refused():
     small = np.zeros((1, 6, 20), np.float32)
-    with pytest.raises(ValueError, match="windows of SSIM"):
+    with pytest.raises(ValueError, match="7x7"):
         ImageQuality.of(small, small, small > 0)
 
 
