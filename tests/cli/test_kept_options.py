@@ -24,7 +24,7 @@ VOLUMES = ("anomaly_map.nii.gz", "mask.nii.gz", "reconstruction.nii.gz")
 def place(tmp_path_factory):
     """A folder with a cohort, to which paths are relative."""
     folder = tmp_path_factory.mktemp("work")
-    write_patients(folder / "cohort" / "train", 5, (6, 120, 110))
+    write_patients(folder / "cohort" / "train", 5, (6, 60, 56))
     return folder
 
 
@@ -32,7 +32,7 @@ def place(tmp_path_factory):
 def store(place):
     from napari_cead.store.prepare import prepare
 
-    return prepare(place / "cohort", place / "store", min_brain=0.05).path
+    return prepare(place / "cohort", place / "store", image_size=64, min_brain=0.05).path
 
 
 @pytest.fixture

@@ -204,6 +204,7 @@ def test_the_ring_is_seen_and_only_for_the_keyboard(detected, qtbot, keys):
 def test_tab_reaches_every_control_of_the_other_docks(viewer, installed_model, qtbot, keys, name):
     _, dock = viewer.window.add_plugin_dock_widget("napari-cead", name)
     viewer.window.resize(1366, 600)
+    qtbot.waitUntil(dock.isVisible)
     active(viewer, qtbot)
     for page in range(dock.tabs.count()):
         if not dock.tabs.isTabEnabled(page):
