@@ -191,13 +191,20 @@ def tasks(
     with extra("evaluate", "Work on several processes"):
         import dask
         import distributed
+    # Dask has each worker give memory back to the system at once. Volumes come and go all the time: to get it again
+    # costs more than the work on it.
+    spawning = {
+        name: value
+        for name, value in dask.config.get("distributed.nanny.pre-spawn-environ").items()
+        if name != "MALLOC_TRIM_THRESHOLD_"
+    }
     with dask.config.set(
         {
             "distributed.scheduler.allowed-failures": DEATHS - 1,
             "distributed.comm.timeouts.connect": f"{ANSWERS}s",
             "distributed.worker.daemon": False,
             # Set before a worker imports anything; a worker that is told to stop prints a lot.
-            "distributed.nanny.pre-spawn-environ.DASK_LOGGING__DISTRIBUTED": "critical",
+            "distributed.nanny.pre-spawn-environ": spawning | {"DASK_LOGGING__DISTRIBUTED": "critical"},
         }
     ):
         if scheduler is not None:
