@@ -11,9 +11,9 @@ Prints one line of JSON for each measurement:
   their definition on whole volumes, with SciPy, in the same run. The figures are compared.
 - ``evaluation``: a whole evaluation of the model beside the baselines without a network, in CPU-seconds of a core, all
   together and for each patient and method; ``detection_cpu_s`` is the network's part for one patient.
-- ``beside``: with ``--beside CHECKOUT``, an evaluation of several models in folds on the command line, in CPU-seconds
-  with all imports. The baseline is the other checkout, in the same run and at the same time: both find the machine
-  equally busy. The tables are compared by cells.
+- ``beside``: with ``--beside CHECKOUT``, an evaluation of several models in folds on the command line as a user gives
+  it, with as many workers as there are cores, in CPU-seconds of all processes. The baseline is the other checkout, just
+  before. The tables are compared by cells.
 - ``scheduler``: many tasks that do nothing, on the embedded cluster: what the scheduler costs for each.
 - ``plan``: the above, for 50,000 patients.
 
@@ -258,7 +258,7 @@ def evaluation(cohort: Path, model: str, folder: Path) -> None:
 
 
 def beside(cohort: Path, models: str, folds: int, other: Path, folder: Path) -> None:
-    """Measure a whole evaluation on the command line and that of another checkout, both at a time."""
+    """Measure a whole evaluation on the command line, and before it that of another checkout."""
     command = [
         sys.executable,
         "-m",
@@ -269,22 +269,20 @@ def beside(cohort: Path, models: str, folds: int, other: Path, folder: Path) -> 
         models,
         *(["--folds", str(folds)] if folds else []),
     ]
-    command += ["--workers", "1", "--device", "cpu", "--out"]
+    command += ["--device", "cpu", "--out"]
     outs = [folder / "beside-other", folder / "beside-ours"]
-    running = []
+    ended = []
     for checkout, out in zip((other.resolve(), ROOT), outs, strict=True):
         # What else is on the path may be a package that only the other one needs.
         path = os.pathsep.join(filter(None, (str(checkout / "src"), os.environ.get("PYTHONPATH"))))
-        running.append(
-            subprocess.Popen(
-                [*command, str(out)],
-                env=os.environ | {"PYTHONPATH": path},
-                cwd=checkout,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
+        process = subprocess.Popen(
+            [*command, str(out)],
+            env=os.environ | {"PYTHONPATH": path},
+            cwd=checkout,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
-    ended = [os.wait4(process.pid, 0) for process in running]
+        ended.append(os.wait4(process.pid, 0))  # with the workers that it waited for
     if any(status for _, status, _ in ended):
         raise SystemExit("an evaluation failed")
     seconds = [used.ru_utime + used.ru_stime for *_, used in ended]

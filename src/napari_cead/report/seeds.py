@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import re
-import statistics
 from collections import defaultdict
 from collections.abc import Sequence
+
+import numpy as np
 
 from ..metrics import INTERVALS, averages, bootstrap_seeds
 from .results import OverSeeds, Row
@@ -43,8 +44,8 @@ def _of(key: tuple[str, str, str, str], rows: Sequence[Row], resamples: int, see
         OverSeeds(
             *key,
             average=name,
-            mean=statistics.fmean(each[name] for each in values),
-            deviation=statistics.stdev(each[name] for each in values),
+            mean=float(np.mean([each[name] for each in values])),
+            deviation=float(np.std([each[name] for each in values], ddof=1)),  # NaN where a seed has none
             interval=intervals[name],
             seeds=len(rows),
             patients=len(shared),
