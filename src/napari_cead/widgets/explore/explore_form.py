@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QPushButton,
+    QSizePolicy,
     QSpinBox,
     QStackedWidget,
     QTabWidget,
@@ -131,6 +132,8 @@ class ExploreForm(QWidget):
         self.messages = Messages()
         outer.addWidget(self.messages)
         outer.addWidget(self.banner)
+        # Where nothing in a dock asks for all of its height, napari puts a space below.
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
 
     def _build_patient(self, column: QVBoxLayout) -> None:
         self.about = ElidedLines(2, NO_PATIENT)
