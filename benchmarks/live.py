@@ -98,7 +98,7 @@ class Window:
         return self.next_frame() - start
 
     def params(self) -> PostprocessParams:
-        values = {name: self.dock.rows[name].slider.value for name in ROWS}
+        values = {name: self.dock.form.rows[name].slider.value for name in ROWS}
         return self.dock.session.params.replace(**values)
 
     def mask_layer(self) -> Any:

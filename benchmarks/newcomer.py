@@ -149,7 +149,7 @@ class Newcomer:
     def correct(self) -> None:
         """Press Paint, and paint a stroke."""
         self.show_result()
-        self.click(self.dock.paint.native)
+        self.click(self.dock.form.paint.native)
         canvas = self.window.canvas.native
         middle = QPoint(canvas.width() // 2, canvas.height() // 2)
         self.drag(canvas, middle, middle + QPoint(30, 0), steps=10)
@@ -160,7 +160,7 @@ class Newcomer:
     def export(self, folder: Path) -> None:
         """Press Export, type a folder into the dialog, and press its button."""
         self.show_result()
-        self.click(self.dock.export.native)
+        self.click(self.dock.form.export.native)
         (dialog,) = [one for one in self.dock.findChildren(FolderDialog) if one.isVisible()]
         name = dialog.findChild(QLineEdit, "fileNameEdit")
         dialog.activateWindow()
@@ -177,12 +177,12 @@ class Newcomer:
         (settings,) = folder.glob("*settings.json")
         self.clicks += 2
         with patch.object(QFileDialog, "getOpenFileName", lambda *_: (str(settings), "")):
-            self.click(self.dock.restore.native)
+            self.click(self.dock.form.restore.native)
         self.settle()
 
     def show_result(self) -> None:
-        if self.dock.tabs.currentIndex() != 0:
-            tabs = self.dock.tabs
+        if self.dock.form.tabs.currentIndex() != 0:
+            tabs = self.dock.form.tabs
             self.clicks += 1
             QTest.mouseClick(tabs.tabBar(), LEFT, pos=tabs.tabBar().tabRect(0).center())
 

@@ -138,7 +138,7 @@ def settle(qtbot, widget):
             and not widget.live.busy
             and not widget.insight.busy
             and not widget.runner.options_waiting
-            and not widget.comparison.laying_out
+            and not widget.form.comparison.laying_out
             and (widget.session.analysis is None or "…" not in widget.dice_label.value)
         )
     )
@@ -146,7 +146,7 @@ def settle(qtbot, widget):
 
 def export(qtbot, widget, folder):
     """Press Export, paste a folder that need not exist into the dialog, and press its button."""
-    click(qtbot, widget.export.native)
+    click(qtbot, widget.form.export.native)
     choose_folder(qtbot, widget, folder)
 
 

@@ -75,7 +75,7 @@ class SharedDock:
         """End what a test has left: side by side, three cuts, a stroke of the brush, a moved slider."""
         dock = self.dock
         if dock is not None:
-            dock.three_views.setChecked(False)
+            dock.form.three_views.setChecked(False)
             dock.compare.leave()
             dock.runner._options_timer.stop()
             dock.layers.flush_painting()
@@ -103,13 +103,13 @@ class SharedDock:
         session, viewer = dock.session, dock.viewer
         dock.setMinimumSize(self._size)
         dock.setMaximumSize(WIDEST, WIDEST)
-        for box in (dock.three_views, dock.open_more, dock.keep):
+        for box in (dock.form.three_views, dock.form.open_more, dock.form.keep):
             box.setChecked(False)
-        dock.tabs.setCurrentIndex(0)
+        dock.form.tabs.setCurrentIndex(0)
         dock.findChild(QScrollArea).verticalScrollBar().setValue(0)
-        dock.messages.clear()
-        dock.comparison.table._left_out.clear()
-        dock._models.look()
+        dock.form.messages.clear()
+        dock.form.comparison.table._left_out.clear()
+        dock.form._models.look()
         # Rows of the table, figures and curves go with the analyses, and come back with them.
         session._opened, session._current, session._waiting = {}, None, None
         session.analyses_changed.emit(())

@@ -95,8 +95,8 @@ def exploring(folder: Path) -> None:
     here.take("explore")
 
     here.scroll(1.0)
-    dock.tabs.setCurrentWidget(dock.lesions)
-    dock.lesions.next()
+    dock.form.tabs.setCurrentWidget(dock.form.lesions)
+    dock.form.lesions.next()
     here.take("explore-lesions")
 
     viewer.reset_view()
@@ -104,7 +104,7 @@ def exploring(folder: Path) -> None:
     here.run("ce-vae1", "positive-residual")
     here.run("ae", "residual")
     dock.compare.select(("ce-unet", "fused"))
-    dock.tabs.setCurrentWidget(dock.comparison)
+    dock.form.tabs.setCurrentWidget(dock.form.comparison)
     dock.compare.toggle()
     here.settle()
     here.scroll(1.0)

@@ -55,7 +55,7 @@ def two(installed_vae, widget, after, qtbot, request):
 
     dock = after("two", run_both)
     settle(qtbot, dock)
-    dock.tabs.setCurrentWidget(dock.comparison)
+    dock.form.tabs.setCurrentWidget(dock.form.comparison)
     yield dock
     settle(qtbot, dock)
 
@@ -63,13 +63,13 @@ def two(installed_vae, widget, after, qtbot, request):
 @pytest.fixture
 def side(two, qtbot):
     """The same, side by side."""
-    click(qtbot, two.comparison.side_by_side)
+    click(qtbot, two.form.comparison.side_by_side)
     return two
 
 
 def rows(widget):
     """Texts of the table."""
-    model = widget.comparison.table
+    model = widget.form.comparison.table
     return [
         [model.data(model.index(row, column)) for column in range(model.columnCount())]
         for row in range(model.rowCount())
@@ -89,7 +89,7 @@ def assert_tiles(widget, *keys):
     """The grid shows these analyses, each over the scan, all in the same place and of the same size."""
     layers, grid = widget.viewer.layers, widget.viewer.canvas.grid
     assert grid.enabled
-    assert widget.comparison.side_by_side.isChecked()
+    assert widget.form.comparison.side_by_side.isChecked()
     stride = grid.stride
     scan = layers_of(widget, "sequence")[-1]
     analyses = {one.key: one for one in widget.session.analyses}
@@ -128,7 +128,7 @@ def test_the_table_says_what_each_analysis_gives(two):
 
 def test_no_column_is_hidden_or_cut_in_a_dock_of_480_pixels(two, qtbot):
     """Not while figures are computed either, nor with the longest names of a model and a score that we bring."""
-    window, view = two.viewer.window._qt_window, two.comparison.view
+    window, view = two.viewer.window._qt_window, two.form.comparison.view
     frame = next(frame for frame in window.findChildren(QDockWidget) if frame.isAncestorOf(two))
     window.resizeDocks([frame], [480], Qt.Orientation.Horizontal)
     qtbot.waitUntil(lambda: two.width() <= 480)
@@ -153,22 +153,22 @@ def test_no_column_is_hidden_or_cut_in_a_dock_of_480_pixels(two, qtbot):
         for line in "\n".join(texts).split("\n"):
             assert view.fontMetrics().horizontalAdvance(line) <= room, (line, room)
         assert header.model().headerData(column, Qt.Orientation.Horizontal, Qt.ItemDataRole.ToolTipRole)
-    two.comparison.set_rows(two.session.analyses, {}, None)  # all of them pending
+    two.form.comparison.set_rows(two.session.analyses, {}, None)  # all of them pending
     assert model.index(0, 2).data() == "…"
     assert [header.sectionPosition(column) for column in range(model.columnCount())] == places
     two.compare.refresh()
 
 
 def test_one_analysis_cannot_stand_beside_another(detected, qtbot):
-    detected.tabs.setCurrentWidget(detected.comparison)
+    detected.form.tabs.setCurrentWidget(detected.form.comparison)
     settle(qtbot, detected)
-    assert not detected.comparison.side_by_side.isEnabled()
-    assert not detected.comparison.forget.isEnabled()
+    assert not detected.form.comparison.side_by_side.isEnabled()
+    assert not detected.form.comparison.forget.isEnabled()
     press(qtbot, detected, Qt.Key.Key_Q)
     assert not detected.viewer.canvas.grid.enabled
     detected.score.value = "squared"
     settle(qtbot, detected)
-    assert detected.comparison.side_by_side.isEnabled()
+    assert detected.form.comparison.side_by_side.isEnabled()
 
 
 def test_a_click_shows_them_side_by_side_in_the_same_place(side):
@@ -208,19 +208,20 @@ def test_the_button_says_that_the_layers_are_being_made(two, qtbot, monkeypatch)
         two.layers,
         "side_by_side",
         lambda *given: (
-            said.append((two.comparison.side_by_side.text(), QApplication.overrideCursor())) or made(*given)
+            said.append((two.form.comparison.side_by_side.text(), QApplication.overrideCursor()))
+            or made(*given)
         ),
     )
-    click(qtbot, two.comparison.side_by_side)
+    click(qtbot, two.form.comparison.side_by_side)
     (text, cursor), *_ = said
     assert text == "Making the layers…" and cursor is not None
-    qtbot.waitUntil(lambda: two.comparison.side_by_side.text() == "Side by side")
+    qtbot.waitUntil(lambda: two.form.comparison.side_by_side.text() == "Side by side")
     assert QApplication.overrideCursor() is None
 
 
 @pytest.mark.parametrize("again", ["click", "key"])
 def test_a_second_click_meanwhile_does_not_undo_it(two, qtbot, monkeypatch, again):
-    button, made = two.comparison.side_by_side, two.layers.side_by_side
+    button, made = two.form.comparison.side_by_side, two.layers.side_by_side
 
     def slowly(*given):
         """Make the layers while the impatient press again: Qt hands that out afterwards."""
@@ -255,7 +256,7 @@ def test_a_second_click_meanwhile_does_not_undo_it(two, qtbot, monkeypatch, agai
 
 def test_side_by_side_nothing_is_written_over_the_names_of_the_tiles(side, qtbot):
     assert side.on_canvas.text == ""
-    side.comparison.side_by_side.click()
+    side.form.comparison.side_by_side.click()
     settle(qtbot, side)
     assert side.on_canvas.text.startswith("Dice")
 
@@ -268,7 +269,7 @@ def test_the_titles_of_tiles_fit_beside_their_colour_bars(detected, qtbot, tmp_p
         settle(qtbot, detected)
         click(qtbot, detected.run.native)
         settle(qtbot, detected)
-    click(qtbot, detected.comparison.side_by_side)
+    click(qtbot, detected.form.comparison.side_by_side)
     settle(qtbot, detected)
     canvas, viewer = detected.viewer.window._qt_viewer.canvas, detected.viewer
     places = []
@@ -303,11 +304,11 @@ def test_the_titles_of_tiles_fit_beside_their_colour_bars(detected, qtbot, tmp_p
 
 
 def test_what_a_model_is_belongs_to_the_model_that_is_named(two, qtbot):
-    two.tabs.setCurrentWidget(two.comparison)
+    two.form.tabs.setCurrentWidget(two.form.comparison)
     for row in range(2):
-        click_cell(qtbot, two.comparison.view, row, 2)
+        click_cell(qtbot, two.form.comparison.view, row, 2)
         settle(qtbot, two)
-        assert two.model_says.text() == load_card(find_model(two.model.value)).description
+        assert two.form.model_says.text() == load_card(find_model(two.model.value)).description
 
 
 def test_two_scores_of_one_model_are_named_by_their_scores(detected, qtbot):
@@ -326,7 +327,7 @@ def test_all_is_as_before_when_it_is_over(two, qtbot):
     viewer.canvas.grid.stride = 3
     layers_of(two, "anomaly map")[0].visible = False
     before = visible(two)
-    click(qtbot, two.comparison.side_by_side)
+    click(qtbot, two.form.comparison.side_by_side)
     assert viewer.canvas.grid.enabled
     assert visible(two) != before
     assert viewer.scene.camera.zoom == pytest.approx(7.5 / 2)
@@ -356,7 +357,7 @@ def test_a_slider_moves_only_the_tile_it_belongs_to(side, qtbot):
 
 def test_a_chosen_row_brings_its_own_settings_and_gets_the_sliders(side, qtbot):
     first, second = side.session.analyses
-    click_cell(qtbot, side.comparison.view, 0, 2)
+    click_cell(qtbot, side.form.comparison.view, 0, 2)
     assert side.session.analysis is first
     assert side.threshold.value == pytest.approx(first.params.threshold, abs=5e-4)
     assert (side.model.value, side.score.value) == FIRST
@@ -364,7 +365,7 @@ def test_a_chosen_row_brings_its_own_settings_and_gets_the_sliders(side, qtbot):
     assert_tiles(side, FIRST, SECOND)
     drag(qtbot, side.dilation_radius, 0.2, steps=3)
     settle(qtbot, side)
-    click_cell(qtbot, side.comparison.view, 1, 2)
+    click_cell(qtbot, side.form.comparison.view, 1, 2)
     settle(qtbot, side)
     assert side.threshold.value == pytest.approx(second.params.threshold, abs=5e-4)
     assert side.dilation_radius.value == second.params.dilation_radius
@@ -376,10 +377,10 @@ def test_a_chosen_row_brings_its_own_settings_and_gets_the_sliders(side, qtbot):
 def assert_one(widget, analysis):
     """Session, sliders, plot, words and picture all are those of this analysis."""
     assert widget.session.analysis.key == analysis.key
-    assert widget.state.text() == f"Shown: {' · '.join(analysis.key)}"
+    assert widget.form.state.text() == f"Shown: {' · '.join(analysis.key)}"
     assert (widget.model.value, widget.score.value) == analysis.key
     assert widget.threshold.value == pytest.approx(analysis.params.threshold, abs=1e-6)
-    assert widget.plot.current == analysis.params.threshold
+    assert widget.form.plot.current == analysis.params.threshold
     (shown,) = layers_of(widget, "anomaly map")
     np.testing.assert_array_equal(shown.data, analysis.anomaly_map)
     (mask,) = layers_of(widget, "detected mask")
@@ -387,15 +388,15 @@ def assert_one(widget, analysis):
 
 
 def test_a_threshold_beyond_the_axis_finer_than_a_slider_can_show_is_shown(two, qtbot):
-    click_cell(qtbot, two.comparison.view, 0, 2)
+    click_cell(qtbot, two.form.comparison.view, 0, 2)
     two.session.set(threshold=0.6982421875)
     settle(qtbot, two)
-    click_cell(qtbot, two.comparison.view, 1, 2)
+    click_cell(qtbot, two.form.comparison.view, 1, 2)
     two.session.set(threshold=0.05)
     settle(qtbot, two)
-    two.plot.set_end(0.1, anew=True)  # as for a score whose values are small
+    two.form.plot.set_end(0.1, anew=True)  # as for a score whose values are small
     assert two.threshold.max == pytest.approx(0.1)
-    click_cell(qtbot, two.comparison.view, 0, 2)
+    click_cell(qtbot, two.form.comparison.view, 0, 2)
     settle(qtbot, two)
     assert_one(two, two.session.analyses[0])
     assert two.session.params.threshold == 0.6982421875
@@ -407,7 +408,7 @@ def test_what_fails_beside_the_picture_leaves_it_on_the_analysis_of_the_dock(two
 
     with qtbot.captureExceptions() as caught, monkeypatch.context() as broken:
         broken.setattr(two.insight, "follow", fail)
-        click_cell(qtbot, two.comparison.view, 0, 2)
+        click_cell(qtbot, two.form.comparison.view, 0, 2)
     assert [kind for kind, *_ in caught] == [TypeError]
     two.insight.follow(two.session.analysis)
     settle(qtbot, two)
@@ -417,17 +418,17 @@ def test_what_fails_beside_the_picture_leaves_it_on_the_analysis_of_the_dock(two
 @pytest.mark.parametrize("tiled", [False, True])
 def test_a_picture_that_fails_is_no_picture_of_another_analysis(two, qtbot, monkeypatch, tiled):
     if tiled:
-        click(qtbot, two.comparison.side_by_side)
+        click(qtbot, two.form.comparison.side_by_side)
     with qtbot.captureExceptions() as caught, monkeypatch.context() as broken:
         broken.setattr(AnalysisLayers, "write_volume", None)
-        click_cell(qtbot, two.comparison.view, 0, 2)
+        click_cell(qtbot, two.form.comparison.view, 0, 2)
         assert [kind for kind, *_ in caught] == [TypeError]
         if not tiled:
             assert not layers_of(two, "anomaly map") and not layers_of(two, "detected mask")
     settle(qtbot, two)
-    assert two.state.text() == f"Shown: {' · '.join(FIRST)}"
-    assert not two.comparison.side_by_side.isChecked()
-    click_cell(qtbot, two.comparison.view, 1, 2)
+    assert two.form.state.text() == f"Shown: {' · '.join(FIRST)}"
+    assert not two.form.comparison.side_by_side.isChecked()
+    click_cell(qtbot, two.form.comparison.view, 1, 2)
     settle(qtbot, two)
     assert_one(two, two.session.analyses[1])
 
@@ -435,7 +436,7 @@ def test_a_picture_that_fails_is_no_picture_of_another_analysis(two, qtbot, monk
 @pytest.mark.slow  # a race; choosing a row is tested above
 def test_choosing_a_row_while_a_slider_is_still_on_its_way(two, qtbot):
     two.threshold.value = 0.88
-    click_cell(qtbot, two.comparison.view, 0, 0)
+    click_cell(qtbot, two.form.comparison.view, 0, 0)
     assert two.session.analyses[1].params.threshold == pytest.approx(0.88)
     assert two.threshold.value == pytest.approx(two.session.analyses[0].params.threshold, abs=5e-4)
     settle(qtbot, two)
@@ -449,10 +450,10 @@ def test_choosing_a_row_while_a_slider_is_still_on_its_way(two, qtbot):
 def test_the_plot_is_blank_until_the_other_map_has_been_looked_at(two, qtbot, monkeypatch, by):
     look, go_on = curve_and_figures._look, threading.Event()
     monkeypatch.setattr(curve_and_figures, "_look", lambda *asked: go_on.wait() and look(*asked))
-    before, plot = two.session.analysis.key, two.plot
+    before, plot = two.session.analysis.key, two.form.plot
     assert drawn(plot._healthy) and drawn(plot._raw)
     if by == "row":
-        click_cell(qtbot, two.comparison.view, 0, 2)
+        click_cell(qtbot, two.form.comparison.view, 0, 2)
     else:
         two.score.native.setFocus()
         qtbot.keyClick(two.score.native, Qt.Key.Key_Down)
@@ -484,7 +485,7 @@ def test_the_model_box_switches_too(two, qtbot):
     two.model.value = "tiny"
     qtbot.waitUntil(lambda: two.session.analysis.key == FIRST)
     settle(qtbot, two)
-    assert two.comparison.view.currentIndex().row() == 0
+    assert two.form.comparison.view.currentIndex().row() == 0
     assert rows(two)[0][0].startswith("▸")
 
 
@@ -492,7 +493,7 @@ def test_a_stroke_counts_for_the_tile_it_belongs_to(side, qtbot):
     z, layer = side.layers.current_slice(), tile_mask(side, SECOND)
     layer.mode = "paint"
     layer.paint((z, 2, 2), 1)
-    click_cell(qtbot, side.comparison.view, 0, 3)  # before the stroke was looked at
+    click_cell(qtbot, side.form.comparison.view, 0, 3)  # before the stroke was looked at
     settle(qtbot, side)
     first, second = side.session.analyses
     assert second.mask[z, 2, 2]
@@ -521,31 +522,31 @@ def test_ticks_say_what_is_shown(side, qtbot):
     run(qtbot, side, score="squared")
     qtbot.waitUntil(lambda: tiles() == {FIRST, SECOND, THIRD})
     settle(qtbot, side)
-    click_tick(qtbot, side.comparison.view, 1)
+    click_tick(qtbot, side.form.comparison.view, 1)
     qtbot.waitUntil(lambda: tiles() == {FIRST, THIRD})
     settle(qtbot, side)
     assert_tiles(side, FIRST, THIRD)
     qtbot.waitUntil(lambda: side.viewer.scene.camera.zoom == pytest.approx(zoom))
-    click_tick(qtbot, side.comparison.view, 0)
+    click_tick(qtbot, side.form.comparison.view, 0)
     settle(qtbot, side)
-    qtbot.waitUntil(lambda: not side.comparison.side_by_side.isChecked())
+    qtbot.waitUntil(lambda: not side.form.comparison.side_by_side.isChecked())
     qtbot.waitUntil(lambda: not side.viewer.canvas.grid.enabled)
-    assert not side.comparison.side_by_side.isEnabled()
-    click_tick(qtbot, side.comparison.view, 0)
-    qtbot.waitUntil(side.comparison.side_by_side.isEnabled)
+    assert not side.form.comparison.side_by_side.isEnabled()
+    click_tick(qtbot, side.form.comparison.view, 0)
+    qtbot.waitUntil(side.form.comparison.side_by_side.isEnabled)
 
 
 @pytest.mark.slow
 def test_one_without_a_tick_can_be_looked_at_and_goes_again(side, qtbot):
     run(qtbot, side, score="squared")
-    click_cell(qtbot, side.comparison.view, 0, 3)
-    click_tick(qtbot, side.comparison.view, 1)
+    click_cell(qtbot, side.form.comparison.view, 0, 3)
+    click_tick(qtbot, side.form.comparison.view, 1)
     settle(qtbot, side)
-    click_cell(qtbot, side.comparison.view, 1, 3)
+    click_cell(qtbot, side.form.comparison.view, 1, 3)
     settle(qtbot, side)
     assert side.session.analysis.key == SECOND
     assert {tag_of(layer).analysis for layer in layers_of(side, "tile")} == {FIRST, SECOND, THIRD}
-    click_cell(qtbot, side.comparison.view, 0, 3)
+    click_cell(qtbot, side.form.comparison.view, 0, 3)
     settle(qtbot, side)
     assert_tiles(side, FIRST, THIRD)
 
@@ -553,21 +554,21 @@ def test_one_without_a_tick_can_be_looked_at_and_goes_again(side, qtbot):
 @pytest.mark.slow
 def test_forgetting_takes_row_and_tile_away(side, qtbot):
     run(qtbot, side, score="squared")
-    view = side.comparison.view
+    view = side.form.comparison.view
     click_cell(qtbot, view, 1, 3)
     settle(qtbot, side)
     assert side.session.analysis.key == SECOND
-    click(qtbot, side.comparison.forget)
+    click(qtbot, side.form.comparison.forget)
     settle(qtbot, side)
     assert len(side.session.analyses) == 2, "a click on Forget always does something"
     assert SECOND not in [one.key for one in side.session.analyses]
     keys = [one.key for one in side.session.analyses]
     assert_tiles(side, *keys)
-    click(qtbot, side.comparison.forget)
+    click(qtbot, side.form.comparison.forget)
     settle(qtbot, side)
     assert len(rows(side)) == 1
     assert not side.viewer.canvas.grid.enabled
-    assert not side.comparison.forget.isEnabled()
+    assert not side.form.comparison.forget.isEnabled()
     (mask,) = layers_of(side, "detected mask")
     np.testing.assert_array_equal(shown_mask(mask), side.session.mask)
 
@@ -593,7 +594,7 @@ def test_a_new_patient_ends_it(side, patient_folder, tmp_path, qtbot):
     qtbot.waitUntil(lambda: side.session.patient.name == "Mets_002")
     settle(qtbot, side)
     assert not side.viewer.canvas.grid.enabled
-    assert not side.comparison.side_by_side.isChecked()
+    assert not side.form.comparison.side_by_side.isChecked()
     assert rows(side) == []
     assert sorted(visible(side)) == ["flair", "lesion mask"]
     assert len(side.viewer.layers) == 3
@@ -612,19 +613,19 @@ def test_a_deleted_layer_ends_it_and_nothing_is_lost(side, qtbot, which):
     (mask,) = layers_of(side, "detected mask")
     np.testing.assert_array_equal(shown_mask(mask), expected_mask(side))
     assert len(side.session.analyses) == 2
-    click(qtbot, side.comparison.side_by_side)
+    click(qtbot, side.form.comparison.side_by_side)
     assert_tiles(side, FIRST, SECOND)
 
 
 @pytest.mark.slow  # options are tested with one analysis, tiles above
 def test_options_change_the_map_of_one_tile(side, qtbot):
     before = side.session.analyses[0]
-    side.option_rows["smoothing_mm"].slider.value = 1.5
+    side.form.option_rows["smoothing_mm"].slider.value = 1.5
     settle(qtbot, side)
     assert side.session.analyses[0] is before
     assert side.session.analyses[1].options.smoothing_mm == 1.5
     assert_tiles(side, FIRST, SECOND)
-    side.undo.native.click()
+    side.form.undo.native.click()
     settle(qtbot, side)
-    assert side.option_rows["smoothing_mm"].slider.value == 0
+    assert side.form.option_rows["smoothing_mm"].slider.value == 0
     assert_tiles(side, FIRST, SECOND)

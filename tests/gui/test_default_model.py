@@ -53,7 +53,7 @@ def test_the_first_run_needs_no_choice_and_its_score_goes_where_a_model_lacks_it
     assert found.params == cead.PostprocessParams(threshold=suggestion.params["threshold"])
     assert (dock.area_fraction.value, suggestion.params["area_fraction"]) == (0.6, 0.2)
     # That the model has pixels of its own is said below the result, and is nothing to be warned of.
-    assert "resampled to the model's 1 x 1 mm" in dock.notes.text()
+    assert "resampled to the model's 1 x 1 mm" in dock.form.notes.text()
     assert not any("resampled to the model's" in message for _, message in notified)
     # The score looks for tissue where ce-vae1 has none: that model shows what it suggests itself.
     dock.model.value = "ce-vae1"
@@ -82,5 +82,7 @@ def test_the_sample_opens_where_the_default_finds_the_lesion(dock, qtbot):
     lesion = dock.session.patient.lesion_mask[z]
     assert lesion.any()
     found = run(dock, qtbot)
-    assert dock.layers.current_slice() == z and dock.rule.text().startswith("Default settings, suggested")
+    assert dock.layers.current_slice() == z and dock.form.rule.text().startswith(
+        "Default settings, suggested"
+    )
     assert cead.dice(found.mask[z], lesion) > 0.5

@@ -43,9 +43,9 @@ def test_it_runs_stands_beside_a_member_and_changes_its_score(members, widget, s
         (layer,) = layers_of(widget, "anomaly map", ("ours", score))
         assert np.median(maps, axis=0).any()
         np.testing.assert_array_equal(layer.data, np.median(maps, axis=0))
-    widget.tabs.setCurrentWidget(widget.comparison)
+    widget.form.tabs.setCurrentWidget(widget.form.comparison)
     settle(qtbot, widget)
-    click(qtbot, widget.comparison.side_by_side)
+    click(qtbot, widget.form.comparison.side_by_side)
     settle(qtbot, widget)
     analyses = {one.key: one for one in widget.session.analyses}
     assert [key[0] for key in analyses] == [members[0].name, "ours", "ours"]

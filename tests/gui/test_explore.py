@@ -102,7 +102,7 @@ def test_a_run_shows_aligned_layers_and_dice(detected):
 
 def test_the_paper_s_60_percent_is_the_default_and_shown_as_percent(widget):
     assert widget.area_fraction.value == pytest.approx(0.6)
-    assert widget.rows["area_fraction"].box.text() == "60.0 %"
+    assert widget.form.rows["area_fraction"].box.text() == "60.0 %"
     assert (widget.area_fraction.min, widget.area_fraction.max) == (0, 1)
 
 
@@ -136,7 +136,7 @@ def test_every_slider_moves_the_mask(detected, qtbot, name, to):
 
 
 def test_a_typed_number_counts_like_a_moved_slider(detected, qtbot):
-    box = detected.rows["area_fraction"].box
+    box = detected.form.rows["area_fraction"].box
     box.selectAll()
     qtbot.keyClicks(box, "25")
     qtbot.keyClick(box, Qt.Key.Key_Return)
@@ -188,7 +188,7 @@ def test_a_finer_suggestion_than_the_slider_shows_is_kept(detected, qtbot):
 def test_reset_brings_back_the_start(detected, qtbot):
     drag(qtbot, detected.threshold, 0.9, steps=5)
     drag(qtbot, detected.dilation_radius, 0.5, steps=5)
-    qtbot.mouseClick(detected.reset.native, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(detected.form.reset.native, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: settled(detected))
     assert detected.session.params == cead.PostprocessParams()
     assert detected.threshold.value == pytest.approx(0.2)
@@ -216,7 +216,7 @@ def test_painting_into_the_mask_moves_the_figures_and_survives_sliders(detected,
     assert not before[z, 5, 5]
     np.testing.assert_array_equal(detected.session.mask, painted)
     assert detected.session.dice == cead.dice(painted, detected.session.patient.lesion_mask)
-    assert detected.discard.enabled
+    assert detected.form.discard.enabled
 
     drag(qtbot, detected.threshold, 0.6, steps=5)
     qtbot.waitUntil(lambda: settled(detected))
@@ -226,7 +226,7 @@ def test_painting_into_the_mask_moves_the_figures_and_survives_sliders(detected,
     layer.redo()
     qtbot.waitUntil(lambda: bool(detected.session.mask[z, 5, 5]))
 
-    qtbot.mouseClick(detected.discard.native, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(detected.form.discard.native, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: detected.session.analysis.corrections is None)
     assert_everything_follows(detected)
 
@@ -270,7 +270,7 @@ def stroke(dock, qtbot, row):
 
 def test_undo_and_redo_take_strokes_in_turn_with_settings(detected, qtbot):
     layer, session = layer_of(detected, "detected mask"), detected.session
-    qtbot.mouseClick(detected.paint.native, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(detected.form.paint.native, Qt.MouseButton.LeftButton)
     layer.brush_size = 2
     plain, threshold = session.mask.copy(), session.params.threshold
     first = stroke(detected, qtbot, 4)
@@ -280,7 +280,7 @@ def test_undo_and_redo_take_strokes_in_turn_with_settings(detected, qtbot):
     second = stroke(detected, qtbot, 8)
     assert moved.sum() < second.sum()
     canvas = detected.viewer.window._qt_viewer.canvas.native
-    undo = lambda: qtbot.mouseClick(detected.undo.native, Qt.MouseButton.LeftButton)  # noqa: E731
+    undo = lambda: qtbot.mouseClick(detected.form.undo.native, Qt.MouseButton.LeftButton)  # noqa: E731
     redo = lambda: qtbot.keyClick(canvas, Qt.Key.Key_U, Qt.KeyboardModifier.ShiftModifier)  # noqa: E731
     for step, mask, value in (
         (undo, moved, chosen),
@@ -296,13 +296,19 @@ def test_undo_and_redo_take_strokes_in_turn_with_settings(detected, qtbot):
         qtbot.waitUntil(lambda: not detected.running)
         np.testing.assert_array_equal(layer.data > 0, mask)
         assert session.params.threshold == detected.threshold.value == pytest.approx(value, abs=5e-4)
-    assert session.analysis.corrections is None and not detected.undo.enabled and detected.redo.enabled
+    assert (
+        session.analysis.corrections is None and not detected.form.undo.enabled and detected.form.redo.enabled
+    )
 
 
 def test_brush_and_eraser_are_a_click_away(detected, qtbot):
     layer = layer_of(detected, "detected mask")
     detected.viewer.layers.selection.active = detected.viewer.layers["flair"]
-    for button, mode in ((detected.paint, "paint"), (detected.erase, "erase"), (detected.erase, "pan_zoom")):
+    for button, mode in (
+        (detected.form.paint, "paint"),
+        (detected.form.erase, "erase"),
+        (detected.form.erase, "pan_zoom"),
+    ):
         qtbot.mouseClick(button.native, Qt.MouseButton.LeftButton)
         assert layer.mode == mode and detected.viewer.layers.selection.active.name == layer.name
         tools_in_hand(detected, mode)
@@ -310,7 +316,7 @@ def test_brush_and_eraser_are_a_click_away(detected, qtbot):
 
 def tools_in_hand(dock, mode):
     """Assert that Paint and Erase show which of them, if any, is in hand."""
-    checked = {name for name in ("paint", "erase") if getattr(dock, name).native.isChecked()}
+    checked = {name for name in ("paint", "erase") if getattr(dock.form, name).native.isChecked()}
     assert checked == ({mode} & {"paint", "erase"})
 
 
@@ -318,7 +324,7 @@ def test_paint_and_erase_show_the_tool_that_was_taken_or_put_down_in_napari(dete
     layer = layer_of(detected, "detected mask")
     layers = detected.viewer.layers
     layer.mode = "pan_zoom"
-    qtbot.mouseClick(detected.paint.native, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(detected.form.paint.native, Qt.MouseButton.LeftButton)
     canvas = detected.viewer.window._qt_viewer.canvas.native
     for key, mode in ((Qt.Key.Key_1, "erase"), (Qt.Key.Key_2, "paint"), (Qt.Key.Key_5, "pick")):
         qtbot.keyClick(canvas, key)
@@ -340,7 +346,7 @@ def test_the_first_stroke_after_a_run_is_painted_from_end_to_end(widget, patient
     qtbot.mouseClick(widget.run.native, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: widget.session.analysis is not None and not widget.running)
     layer = layer_of(widget, "detected mask")
-    qtbot.mouseClick(widget.paint.native, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(widget.form.paint.native, Qt.MouseButton.LeftButton)
     layer.brush_size = 2
     widget.viewer.camera.center = (
         0,
@@ -382,7 +388,7 @@ def test_cancel_ends_the_run_and_the_widget_stays_usable(widget, patient_folder,
     with monkeypatch.context() as patch:
         patch.setattr("napari_cead.exploring.session.run", slow)
         qtbot.mouseClick(widget.run.native, Qt.MouseButton.LeftButton)
-        qtbot.waitUntil(lambda: widget.progress.max == 10)
+        qtbot.waitUntil(lambda: widget.form.progress.max == 10)
         assert not widget.run.enabled, "no second run while one runs"
         assert widget.cancel.enabled
         qtbot.mouseClick(widget.cancel.native, Qt.MouseButton.LeftButton)
@@ -473,9 +479,11 @@ def test_layers_open_in_napari_are_explored_in_place(widget, qtbot):
     labels = widget.viewer.add_labels(
         lesion.astype(int), name="my labels", scale=(2, 1, 1), translate=(4, 5, 6)
     )
-    qtbot.waitUntil(lambda: image in widget.image_layer.choices and labels in widget.reference_layer.choices)
-    widget.image_layer.value, widget.reference_layer.value = image, labels
-    widget.use_layers.native.click()
+    qtbot.waitUntil(
+        lambda: image in widget.form.image_layer.choices and labels in widget.form.reference_layer.choices
+    )
+    widget.form.image_layer.value, widget.form.reference_layer.value = image, labels
+    widget.form.use_layers.native.click()
     widget.score.value = "intensity"
     widget.run.native.click()
     qtbot.waitUntil(lambda: widget.session.analysis is not None and not widget.job.running, timeout=20_000)
@@ -554,10 +562,10 @@ def test_run_without_a_patient_says_what_to_do_until_it_is_done(widget, patient_
     widget.run.native.click()
     assert "Open a patient first" in notified[0][1]
     assert not widget.job.running
-    widget.messages.show_message(notified[0][1], "warning")  # as napari hands it on
+    widget.form.messages.show_message(notified[0][1], "warning")  # as napari hands it on
     widget.patient.value = patient_folder
     qtbot.waitUntil(lambda: widget.session.patient is not None and not widget.running)
-    assert "Open a patient first" not in widget.messages.words.text()
+    assert "Open a patient first" not in widget.form.messages.words.text()
 
 
 def test_export_writes_what_is_shown(detected, tmp_path, qtbot, notified):
@@ -651,12 +659,12 @@ def test_the_dock_is_readable_when_narrow(detected, qtbot):
     def place(part):
         return QRect(part.mapTo(detected, QPoint(0, 0)), part.size())
 
-    for row in detected.rows.values():
+    for row in detected.form.rows.values():
         title, box, slider = place(row.title), place(row.box), place(row.slider.native)
         assert row.title.sizeHint().width() <= title.width()
         assert slider.width() >= 40
         assert title.right() <= box.left() and box.right() <= 320
-        if row is detected.rows["threshold"]:  # the axis of the plot, as wide as that
+        if row is detected.form.rows["threshold"]:  # the axis of the plot, as wide as that
             assert slider.top() >= max(title.bottom(), box.bottom()) - 4
         else:
             assert title.right() <= slider.left() and slider.right() <= box.left()
@@ -664,7 +672,7 @@ def test_the_dock_is_readable_when_narrow(detected, qtbot):
 
 def test_the_suggestion_is_shown_before_the_run_and_ones_own_settings_are_kept(widget, patient_folder, qtbot):
     assert widget.threshold.value == pytest.approx(0.7), "what the chosen model suggests"
-    assert widget.rule.text() == "Suggested: best on validation patients"
+    assert widget.form.rule.text() == "Suggested: best on validation patients"
     drag(qtbot, widget.threshold, 0.4, steps=5)
     chosen = widget.threshold.value
     widget.patient.value = patient_folder
@@ -672,15 +680,15 @@ def test_the_suggestion_is_shown_before_the_run_and_ones_own_settings_are_kept(w
     widget.run.native.click()
     qtbot.waitUntil(lambda: widget.session.analysis is not None and not widget.job.running, timeout=20_000)
     assert widget.session.params.threshold == pytest.approx(chosen)
-    assert widget.rule.text() == "Your settings"
-    widget.reset.native.click()
+    assert widget.form.rule.text() == "Your settings"
+    widget.form.reset.native.click()
     qtbot.waitUntil(lambda: settled(widget))
     assert widget.session.params.threshold == 0.7
-    assert widget.rule.text() == "Suggested: best on validation patients"
+    assert widget.form.rule.text() == "Suggested: best on validation patients"
 
 
 def test_a_decimal_comma_is_a_decimal_point(detected, qtbot):
-    box = detected.rows["threshold"].box
+    box = detected.form.rows["threshold"].box
     box.selectAll()
     qtbot.keyClicks(box, "0,35")
     qtbot.keyClick(box, Qt.Key.Key_Return)
@@ -712,7 +720,7 @@ def test_a_path_counts_when_it_is_typed_to_the_end(widget, patient_folder, qtbot
 
 def test_a_click_beside_the_handle_is_a_step_one_can_see(detected, qtbot):
     for name in ("threshold", "area_fraction"):
-        setting = detected.rows[name]
+        setting = detected.form.rows[name]
         before = setting.slider.value = 0.3
         qtbot.keyClick(setting.handle, Qt.Key.Key_PageUp)
         assert setting.slider.value == pytest.approx(before + 0.1, abs=0.011)
@@ -734,7 +742,7 @@ def test_marks_have_their_dice_before_the_curve_is_complete(detected, monkeypatc
     monkeypatch.setattr(curve_and_figures, "processed_curve", slow)
     monkeypatch.setattr(curve_and_figures, "POINTS_EVERY_S", 0.0)
     detected.closing_radius.value = 3
-    legend = detected.plot._legend
+    legend = detected.form.plot._legend
     wanted = {item.params.threshold for item in detected.session.analysis.suggestions}
     qtbot.waitUntil(lambda: legend.text().count("Dice") == len(wanted) > 0)
     assert "…" in legend.text(), "the best one is searched for"
@@ -745,7 +753,7 @@ def test_marks_have_their_dice_before_the_curve_is_complete(detected, monkeypatc
 
 def test_words_of_the_dock_are_for_its_reader(detected, qtbot):
     """No text of the command line, and no number without its name."""
-    (switch,) = detected.switches.values()
+    (switch,) = detected.form.switches.values()
     assert switch.slider.native.toolTip() and "true or false" not in switch.slider.native.toolTip()
     frame = detected.parentWidget()
     while not isinstance(frame, QDockWidget):

@@ -93,7 +93,7 @@ def opened(qtbot, widget, name):
             widget.session.patient is not None
             and widget.session.patient.name == name
             and not widget.running
-            and name in widget.about.text()
+            and name in widget.form.about.text()
         )
     )
 
@@ -138,11 +138,11 @@ def test_of_several_patients_the_first_is_shown_and_the_others_are_in_reach(widg
     opened(qtbot, widget, "eva")
     assert [layer.name for layer in layers_of(widget, "sequence")] == ["flair"]
     assert recent()[:3] == folders
-    texts = [widget.recent.itemText(index) for index in range(widget.recent.count())]
-    widget.open_more.click()
-    widget.recent.setFocus()
-    widget.recent.setCurrentIndex(texts.index(next(text for text in texts if text.endswith("gina"))))
-    widget.recent.activated.emit(widget.recent.currentIndex())
+    texts = [widget.form.recent.itemText(index) for index in range(widget.form.recent.count())]
+    widget.form.open_more.click()
+    widget.form.recent.setFocus()
+    widget.form.recent.setCurrentIndex(texts.index(next(text for text in texts if text.endswith("gina"))))
+    widget.form.recent.activated.emit(widget.form.recent.currentIndex())
     opened(qtbot, widget, "gina")
     assert readers == []
 
@@ -159,11 +159,11 @@ def test_one_click_makes_napari_open_scans_without_the_dock(viewer, readers, wid
     settings.extension2reader = {"*.gz": "napari"}
     single = write_nifti(tmp_path / "anna_flair.nii.gz", np.round(make_brain()[0].T).astype(np.int16), AFFINE)
     widget.source._show_hint()
-    assert widget.hint.isVisible() and not is_reader()
-    qtbot.mouseClick(widget.hint, LEFT, pos=widget.hint.rect().bottomLeft() + QPoint(30, -8))
+    assert widget.form.hint.isVisible() and not is_reader()
+    qtbot.mouseClick(widget.form.hint, LEFT, pos=widget.form.hint.rect().bottomLeft() + QPoint(30, -8))
     if not is_reader():  # where the link lies depends on the fonts
-        widget.hint.linkActivated.emit("reader")
-    assert is_reader() and not widget.hint.isVisible()
+        widget.form.hint.linkActivated.emit("reader")
+    assert is_reader() and not widget.form.hint.isVisible()
     assert settings.extension2reader["*.gz"] == "napari", "what the user chose stays"
     viewer.window.remove_dock_widget(widget)
     qtbot.wait(50)
@@ -223,7 +223,7 @@ def test_a_new_patient_takes_the_place_of_the_old_one_and_goes_back(
     viewer.reset_view()
     np.testing.assert_allclose(corner[0], viewer.scene.camera.center[-2:])
     assert corner[1] == pytest.approx(viewer.scene.camera.zoom, rel=0.05)
-    (back,) = [button for button in detected.messages.buttons if "Back" in button.text()]
+    (back,) = [button for button in detected.form.messages.buttons if "Back" in button.text()]
     click(qtbot, back)
     qtbot.waitUntil(lambda: detected.session.patient is first and not detected.running)
     assert layers_of(detected, "lesion mask") == [reference]
@@ -256,8 +256,8 @@ def test_without_a_reference_the_slice_with_most_brain_is_shown(widget, tmp_path
 @pytest.mark.parametrize("keep", [False, True])
 def test_settings_go_on_to_the_next_patient_only_if_asked_to(detected, tmp_path, qtbot, keep):
     suggested = detected.threshold.value
-    detected.keep.setChecked(keep)
-    box = detected.rows["threshold"].box
+    detected.form.keep.setChecked(keep)
+    box = detected.form.rows["threshold"].box
     box.selectAll()
     qtbot.keyClicks(box, "0.333")
     qtbot.keyClick(box, Qt.Key.Key_Return)
@@ -298,14 +298,14 @@ def small(detected, qtbot):
 
 def test_after_a_run_all_that_is_needed_is_in_sight_on_a_small_screen(small):
     needed = {
-        "patient": small.about,
+        "patient": small.form.about,
         "model": small.model,
         "run": small.run,
-        **{name: setting.handle for name, setting in small.rows.items()},
-        "plot": small.plot,
+        **{name: setting.handle for name, setting in small.form.rows.items()},
+        "plot": small.form.plot,
         "dice": small.dice_label,
         "volume": small.volume_label,
-        "undo": small.undo,
+        "undo": small.form.undo,
     }
     assert [name for name, part in needed.items() if not in_sight(small, part)] == []
     shown = " ".join(small.on_canvas.text.split())
@@ -316,21 +316,21 @@ def test_after_a_run_all_that_is_needed_is_in_sight_on_a_small_screen(small):
 @pytest.mark.parametrize("what", ["message", "banner"])
 def test_it_stays_in_sight_beside_a_message_or_a_banner(small, qtbot, what):
     if what == "message":
-        small.messages.show_message(
+        small.form.messages.show_message(
             "Mets_002 has taken the place of Mets_001.", "info", ("Back to Mets_001", lambda: None)
         )
     else:
-        small.banner.show_needs(
+        small.form.banner.show_needs(
             "The scan is brighter on one side. A model may take that for a lesion.",
             strip=False,
             even=True,
             use_brain=False,
             register=False,
         )
-    shown = small.messages if what == "message" else small.banner
+    shown = small.form.messages if what == "message" else small.form.banner
     qtbot.waitUntil(lambda: shown.isVisible() and shown.height() > 30)
-    needed = {"run": small.run, "plot": small.plot, "dice": small.dice_label, "undo": small.undo}
-    needed |= {name: setting.handle for name, setting in small.rows.items()}
+    needed = {"run": small.run, "plot": small.form.plot, "dice": small.dice_label, "undo": small.form.undo}
+    needed |= {name: setting.handle for name, setting in small.form.rows.items()}
     assert [name for name, part in needed.items() if not in_sight(small, part)] == []
 
 
@@ -352,7 +352,7 @@ def meeting_the_eye(dock):
         if isinstance(part, kinds) and not isinstance(part, QScrollBar) and in_sight(dock, part)
     ]
     # A slider with its number box is one control; so is whatever lies inside another one.
-    boxes = {setting.box for setting in dock.rows.values()}
+    boxes = {setting.box for setting in dock.form.rows.values()}
     outer = [
         part
         for part in found
@@ -379,26 +379,28 @@ def test_no_more_than_twelve_meet_it_at_first_and_what_comes_moves_nothing(
     drop(canvas_of(widget.viewer), patient_folder)
     opened(qtbot, widget, "Mets_001")
     settle(qtbot, widget)
-    assert widget.undo.native.isVisible() and widget.three_views.isVisible()
-    assert not widget.export.native.isVisible() and not widget.paint.native.isVisible()
+    assert widget.form.undo.native.isVisible() and widget.form.three_views.isVisible()
+    assert not widget.form.export.native.isVisible() and not widget.form.paint.native.isVisible()
     still = Still(widget)
     click(qtbot, widget.run.native)
-    still.while_waiting(qtbot, lambda: at_rest(widget)() and widget.export.native.isVisible())
-    assert widget.paint.native.isVisible() and widget.restore.native.isVisible()
+    still.while_waiting(qtbot, lambda: at_rest(widget)() and widget.form.export.native.isVisible())
+    assert widget.form.paint.native.isVisible() and widget.form.restore.native.isVisible()
 
 
 def test_what_is_not_needed_yet_is_not_there(widget, patient_folder, qtbot):
-    assert not widget.plot.isVisible() and not widget.progress.native.isVisible()
-    assert not widget.cancel.native.isVisible() and not widget.layers_open.isVisible()
-    assert not widget.recent.isVisible() and not widget.sequence.native.isVisible()
-    assert widget.opening.isVisible()
+    assert not widget.form.plot.isVisible() and not widget.form.progress.native.isVisible()
+    assert not widget.cancel.native.isVisible() and not widget.form.layers_open.isVisible()
+    assert not widget.form.recent.isVisible() and not widget.sequence.native.isVisible()
+    assert widget.form.opening.isVisible()
     drop(canvas_of(widget.viewer), patient_folder)
     opened(qtbot, widget, "Mets_001")
-    assert not widget.opening.isVisible(), "one line is left"
-    assert widget.plot.isVisible() and widget.plot._histogram is None, "the axis of the slider, and its place"
-    assert not widget.discard.native.isVisible()
-    click(qtbot, widget.open_more)
-    assert widget.opening.isVisible() and widget.sequence.native.isVisible()
+    assert not widget.form.opening.isVisible(), "one line is left"
+    assert widget.form.plot.isVisible() and widget.form.plot._histogram is None, (
+        "the axis of the slider, and its place"
+    )
+    assert not widget.form.discard.native.isVisible()
+    click(qtbot, widget.form.open_more)
+    assert widget.form.opening.isVisible() and widget.sequence.native.isVisible()
 
 
 def places(widget):
@@ -406,9 +408,9 @@ def places(widget):
         name: part.mapTo(widget, QPoint(0, 0)).y()
         for name, part in {
             "run": widget.run.native,
-            "undo": widget.undo.native,
-            "tabs": widget.tabs,
-            **{name: setting.handle for name, setting in widget.rows.items()},
+            "undo": widget.form.undo.native,
+            "tabs": widget.form.tabs,
+            **{name: setting.handle for name, setting in widget.form.rows.items()},
         }.items()
     }
 
@@ -426,7 +428,7 @@ def watch(qtbot, look, until):
 
 
 def at_rest(widget):
-    return lambda: not widget.busy and "…" not in widget.plot._legend.text()
+    return lambda: not widget.busy and "…" not in widget.form.plot._legend.text()
 
 
 def moved_while_results_come_and_go(dock, qtbot):
@@ -435,10 +437,10 @@ def moved_while_results_come_and_go(dock, qtbot):
     for value in (5, 0, 3):
         dock.closing_radius.value = value
         seen += watch(qtbot, lambda: places(dock), at_rest(dock))
-    dock.messages.show_message("Something is odd. " * 20, "warning", ("Mend it", lambda: None))
-    qtbot.waitUntil(lambda: dock.messages.buttons[0].isVisible())
+    dock.form.messages.show_message("Something is odd. " * 20, "warning", ("Mend it", lambda: None))
+    qtbot.waitUntil(lambda: dock.form.messages.buttons[0].isVisible())
     seen.append(places(dock))
-    dock.messages.clear()
+    dock.form.messages.clear()
     click(qtbot, dock.run.native)
     assert dock.running
     seen += watch(qtbot, lambda: places(dock), at_rest(dock))
@@ -451,10 +453,10 @@ def test_nothing_moves_while_results_come_and_go(small, qtbot):
 
 def test_no_control_moves_while_a_run_starts_warns_is_cancelled_fails_and_finishes(small, qtbot, monkeypatch):
     """Neither across nor down, on the screen: Run, Cancel, every slider and box, and the buttons of the banner."""
-    small.banner.show_needs(
+    small.form.banner.show_needs(
         "The scan is brighter on one side.", strip=False, even=True, use_brain=False, register=False
     )
-    qtbot.waitUntil(lambda: small.banner.height() > 30)
+    qtbot.waitUntil(lambda: small.form.banner.height() > 30)
     still, run, go_on = Still(small), session.run, Event()
 
     def held_up(*given, **named):
@@ -476,7 +478,7 @@ def test_no_control_moves_while_a_run_starts_warns_is_cancelled_fails_and_finish
         click(qtbot, small.run.native)
         still.while_waiting(qtbot, small.cancel.native.isVisible)
         show_warning("Something is odd. " * 20)
-        still.while_waiting(qtbot, lambda: "odd" in small.messages.words.text())
+        still.while_waiting(qtbot, lambda: "odd" in small.form.messages.words.text())
         if end == "cancel":
             click(qtbot, small.cancel.native)
         go_on.set()
@@ -485,11 +487,11 @@ def test_no_control_moves_while_a_run_starts_warns_is_cancelled_fails_and_finish
     small.session._cache.clear()
     click(qtbot, small.run.native)
     still.while_waiting(
-        qtbot, lambda: at_rest(small)() and "copy the file again" in small.messages.words.text()
+        qtbot, lambda: at_rest(small)() and "copy the file again" in small.form.messages.words.text()
     )
-    small.messages.clear()
+    small.form.messages.clear()
     still.look()
-    assert {small.run.native, small.cancel.native, *(row.box for row in small.rows.values())} <= set(
+    assert {small.run.native, small.cancel.native, *(row.box for row in small.form.rows.values())} <= set(
         still.places
     )
 
@@ -500,8 +502,8 @@ def test_nothing_moves_for_a_model_that_suggests_two_thresholds(ready, qtbot):
     settle(qtbot, ready)
     ready.findChild(QScrollArea).verticalScrollBar().setValue(0)
     qtbot.waitUntil(at_rest(ready))
-    assert ready.plot._legend.text().count("href") == 3
-    qtbot.waitUntil(lambda: in_sight(ready, ready.undo))
+    assert ready.form.plot._legend.text().count("href") == 3
+    qtbot.waitUntil(lambda: in_sight(ready, ready.form.undo))
     assert moved_while_results_come_and_go(ready, qtbot) == []
 
 
@@ -529,11 +531,11 @@ def test_the_first_run_moves_nothing_and_the_axis_stays_through_all_runs(
     widget.model.value = installed_fine
     widget.score.value = "residual"
     assert widget.threshold.value == pytest.approx(0.03), "what the run starts with"
-    qtbot.waitUntil(lambda: widget.plot.axis[1] - widget.plot.axis[0] > 100)
+    qtbot.waitUntil(lambda: widget.form.plot.axis[1] - widget.form.plot.axis[0] > 100)
     settle(qtbot, widget)
 
     def look():
-        return places(widget), widget.plot.end, widget.threshold.max, widget.plot.axis
+        return places(widget), widget.form.plot.end, widget.threshold.max, widget.form.plot.axis
 
     for _ in range(5):  # what has just come is laid out
         QApplication.processEvents()
@@ -543,17 +545,17 @@ def test_the_first_run_moves_nothing_and_the_axis_stays_through_all_runs(
         click(qtbot, widget.run.native)
         assert widget.running
         seen += watch(qtbot, look, at_rest(widget))
-    assert widget.plot._histogram is not None
+    assert widget.form.plot._histogram is not None
     assert [one for one in seen if one != before] == []
     # Another score has another axis, at once and for good.
     widget.score.value = "kl-gradient"
-    assert widget.plot.end == 1.0
-    seen = watch(qtbot, lambda: widget.plot.end, at_rest(widget))
+    assert widget.form.plot.end == 1.0
+    seen = watch(qtbot, lambda: widget.form.plot.end, at_rest(widget))
     assert set(seen) == {1.0}
 
 
 def test_the_slider_is_the_axis_of_the_plot(small, qtbot):
-    row, plot = small.rows["threshold"], small.plot
+    row, plot = small.form.rows["threshold"], small.form.plot
     assert row.slider.max == pytest.approx(plot.end)
     for share in (0.0, 0.3, 1.0):
         row.slider.value = round(share * plot.end, 3)
@@ -574,20 +576,20 @@ def test_figures_are_those_of_the_mask_on_screen_or_pending(detected, qtbot):
     settle(qtbot, detected)
     detected.threshold.value = detected.threshold.value / 2
     settle(qtbot, detected)
-    assert detected.figures.text("precision", "volume") not in ("…", "–")
+    assert detected.form.figures.text("precision", "volume") not in ("…", "–")
     wrong = []
 
     (mask,) = layers_of(detected, "detected mask")
     reference = detected.session.patient.lesion_mask
 
     def look():
-        shown = detected.figures.text("precision", "volume")
+        shown = detected.form.figures.text("precision", "volume")
         on_screen = np.asarray(mask.data) > 0
         right = f"{(on_screen & reference).sum() / max(on_screen.sum(), 1):.3f}"
         if shown not in ("…", right):
             wrong.append((shown, right))
 
-    click(qtbot, detected.undo.native)
+    click(qtbot, detected.form.undo.native)
     for _ in range(100):
         qtbot.wait(5)
         look()
@@ -597,26 +599,26 @@ def test_figures_are_those_of_the_mask_on_screen_or_pending(detected, qtbot):
 
 def test_a_model_that_is_chosen_and_not_run_says_so(detected, installed_vae, qtbot):
     settle(qtbot, detected)
-    detected.refresh_models()
-    assert detected.state.text() == "Shown: tiny · intensity"
+    detected.form.refresh_models()
+    assert detected.form.state.text() == "Shown: tiny · intensity"
     box = detected.model.native
     box.setFocus()
     while box.currentText() != installed_vae:
         qtbot.keyClick(
             box, Qt.Key.Key_Down if box.currentIndex() < box.findText(installed_vae) else Qt.Key.Key_Up
         )
-    assert detected.state.text() == f"Shown: tiny, not {installed_vae}"
-    assert "Press Run" in detected.state.toolTip()
+    assert detected.form.state.text() == f"Shown: tiny, not {installed_vae}"
+    assert "Press Run" in detected.form.state.toolTip()
     assert not detected.dice_label.native.isEnabled()
     run(qtbot, detected)
-    assert installed_vae in detected.state.text() and "not" not in detected.state.text()
+    assert installed_vae in detected.form.state.text() and "not" not in detected.form.state.text()
     assert detected.dice_label.native.isEnabled()
 
 
 def test_long_texts_have_two_lines_and_are_whole_in_their_tooltips(detected, qtbot):
     """Whatever they say, nothing moves."""
     long = "Default settings, suggested threshold: best on validation patients"
-    labels = detected.about, detected.model_says, detected.rule
+    labels = detected.form.about, detected.form.model_says, detected.form.rule
     said = [(label, label.text(), label.toolTip()) for label in labels]
     before = [detected.run.native.mapTo(detected, QPoint(0, 0)), *(label.height() for label in labels)]
     for text in (20 * f"{long} ", "short", ""):
@@ -640,7 +642,7 @@ def test_each_model_says_what_it_is(widget):
     }
     assert "lesion-free" in tips["ce-unet"] and "synthetic" in tips["ae"]
     widget.model.value = "ae"
-    assert "phantoms" in widget.model_says.text()
+    assert "phantoms" in widget.form.model_says.text()
 
 
 # -- the wheel -------------------------------------------------------------------------------------------------
@@ -690,7 +692,7 @@ def test_the_wheel_changes_nothing_without_the_focus(viewer, installed_model, qt
 
 
 def test_with_the_focus_the_wheel_changes_a_control(widget, qtbot):
-    box = widget.rows["closing_radius"].box
+    box = widget.form.rows["closing_radius"].box
     widget.window().activateWindow()
     box.setFocus()
     qtbot.waitUntil(box.hasFocus)
@@ -730,7 +732,7 @@ def test_an_export_that_is_cancelled_leaves_nothing_behind(detected, tmp_path, m
     writing.go.set()
     qtbot.waitUntil(lambda: not detected.running)
     assert not folder.parent.exists()
-    assert detected.export.enabled and detected.export.text == "Export…"
+    assert detected.form.export.enabled and detected.form.export.text == "Export…"
     export(qtbot, detected, folder)
     qtbot.waitUntil(lambda: not detected.running)
     assert (folder / "Mets_001_tiny_settings.json").is_file()
@@ -757,14 +759,14 @@ def test_a_patient_whose_loading_is_cancelled_does_not_come(detected, tmp_path, 
     loading.go.set()
     qtbot.waitUntil(lambda: not detected.running)
     assert detected.session.patient is before and detected.session.analysis is shown
-    assert "Mets_001" in detected.about.text()
+    assert "Mets_001" in detected.form.about.text()
 
 
 def test_what_takes_a_moment_and_cannot_be_cancelled_does_not_offer_it(detected, monkeypatch, qtbot):
     drag(qtbot, detected.threshold, 0.4)
     settle(qtbot, detected)
     undoing = held(monkeypatch, detected.session, "undo")
-    click(qtbot, detected.undo.native)
+    click(qtbot, detected.form.undo.native)
     qtbot.waitUntil(undoing.reached.is_set)
     assert detected.running and not detected.cancel.native.isVisible()
     undoing.go.set()
@@ -792,37 +794,37 @@ def test_what_cancel_says_is_what_a_cancelled_run_does(detected, monkeypatch, qt
 def test_a_layer_that_is_open_is_offered_chosen_and_can_be_declared_flair(widget, qtbot, notified):
     volume, _ = make_brain()
     widget.viewer.add_image(volume, name="my scan")
-    qtbot.waitUntil(lambda: widget.layers_open.isVisible())
-    assert widget.image_layer.native.currentText() == "my scan"
+    qtbot.waitUntil(lambda: widget.form.layers_open.isVisible())
+    assert widget.form.image_layer.native.currentText() == "my scan"
     click(qtbot, widget.run.native)
-    assert "or press “Use these layers”" in widget.messages.words.text()
-    widget.declared.value = "flair"
-    click(qtbot, widget.use_layers.native)
+    assert "or press “Use these layers”" in widget.form.messages.words.text()
+    widget.form.declared.value = "flair"
+    click(qtbot, widget.form.use_layers.native)
     qtbot.waitUntil(lambda: widget.session.patient is not None)
     assert widget.session.patient.sequence == "flair"
-    qtbot.waitUntil(lambda: "Use these layers" not in widget.messages.words.text())
+    qtbot.waitUntil(lambda: "Use these layers" not in widget.form.messages.words.text())
     assert any("1 mm is assumed" in message for _, message in notified)
-    assert "1 mm is assumed" in widget.messages.words.text()
+    assert "1 mm is assumed" in widget.form.messages.words.text()
 
 
 def test_an_error_stands_in_full_in_the_dock_with_its_button(widget, tmp_path, qtbot):
     broken = Path(shutil.copytree(scan(tmp_path / "hans"), tmp_path / "broken"))
     (broken / "flair.nii.gz").write_bytes(b"junk")
     drop(canvas_of(widget.viewer), broken)
-    qtbot.waitUntil(lambda: "flair.nii.gz" in widget.messages.words.text() and not widget.running)
-    assert "copy the file again" in widget.messages.words.text(), "the remedy as well"
-    assert [button.text() for button in widget.messages.buttons] == ["Details…"]
+    qtbot.waitUntil(lambda: "flair.nii.gz" in widget.form.messages.words.text() and not widget.running)
+    assert "copy the file again" in widget.form.messages.words.text(), "the remedy as well"
+    assert [button.text() for button in widget.form.messages.buttons] == ["Details…"]
 
 
 def test_the_offer_to_become_the_reader_says_when_napari_asks(widget, readers):
-    assert "While this dock is closed, napari asks which reader to use." in widget.hint.text()
+    assert "While this dock is closed, napari asks which reader to use." in widget.form.hint.text()
 
 
 # -- looking ---------------------------------------------------------------------------------------------------
 
 
 def test_the_three_cuts_have_one_scale_and_are_whole(detected, qtbot):
-    click(qtbot, detected.three_views)
+    click(qtbot, detected.form.three_views)
     cuts = detected.cuts.cuts
     qtbot.waitExposed(cuts)
     for size in ((1366, 768), (1600, 1000)):
@@ -834,12 +836,12 @@ def test_the_three_cuts_have_one_scale_and_are_whole(detected, qtbot):
         for part in cuts._parts:
             whole = part._image.mapRectToScene(part._image.boundingRect())
             assert part.box.sceneBoundingRect().contains(whole), size
-    click(qtbot, detected.three_views)
+    click(qtbot, detected.form.three_views)
 
 
 def test_three_cuts_through_one_point_are_one_click_away(detected, qtbot):
-    assert in_sight(detected, detected.three_views)
-    click(qtbot, detected.three_views)
+    assert in_sight(detected, detected.form.three_views)
+    click(qtbot, detected.form.three_views)
     cuts = detected.cuts.cuts
     qtbot.waitExposed(cuts)
     coronal = cuts._parts[1]
@@ -855,7 +857,7 @@ def test_three_cuts_through_one_point_are_one_click_away(detected, qtbot):
     before = cuts._parts[0]._image.image.copy()
     detected.viewer.dims.set_point(0, 2 * detected.session.patient.spacing[0])
     qtbot.waitUntil(lambda: not np.array_equal(cuts._parts[0]._image.image, before))
-    click(qtbot, detected.three_views)
+    click(qtbot, detected.form.three_views)
     assert detected.cuts.cuts is None
 
 
@@ -871,8 +873,8 @@ def save_as(detected, monkeypatch, qtbot):
             return str(path), next(one for one in offered if one.startswith(kind))
 
         monkeypatch.setattr(QFileDialog, "getSaveFileName", answer)
-        detected.tabs.setCurrentWidget(detected.more)
-        click(qtbot, detected.save_figure)
+        detected.form.tabs.setCurrentWidget(detected.form.more)
+        click(qtbot, detected.form.save_figure)
 
     return save
 
@@ -899,13 +901,13 @@ def test_what_is_shown_has_the_room_up_to_run(detected, qtbot):
     detected.viewer.window.resize(1366, 768)
     run(qtbot, detected, "tiny", "positive-residual")
     settle(qtbot, detected)
-    said = detected.state.text()
+    said = detected.form.state.text()
     assert said == "Shown: tiny · positive-residual"
-    gap = detected.state.mapTo(detected, QPoint(0, 0)).x() - detected.run.native.geometry().right()
+    gap = detected.form.state.mapTo(detected, QPoint(0, 0)).x() - detected.run.native.geometry().right()
     assert 0 <= gap < 20, "beside Run"
     assert (
-        detected.state.fontMetrics().horizontalAdvance(said.replace("tiny", "ce-unet"))
-        < detected.state.width()
+        detected.form.state.fontMetrics().horizontalAdvance(said.replace("tiny", "ce-unet"))
+        < detected.form.state.width()
     )
 
 
@@ -949,14 +951,14 @@ def test_a_figure_has_letters_bars_and_dice(detected, save_as, tmp_path, qtbot):
 
 def choose_paper(qtbot, dock, width, dpi):
     """Type a width, and choose a resolution by keys."""
-    dock.tabs.setCurrentWidget(dock.more)
-    dock.figure_width.selectAll()
-    qtbot.keyClicks(dock.figure_width, str(width))
-    qtbot.keyClick(dock.figure_width, Qt.Key.Key_Return)
-    for _ in range(dock.figure_dpi.count()):
-        if dock.figure_dpi.currentText() != f"{dpi} dpi":
-            at_end = dock.figure_dpi.currentIndex() == dock.figure_dpi.count() - 1
-            qtbot.keyClick(dock.figure_dpi, Qt.Key.Key_Home if at_end else Qt.Key.Key_Down)
+    dock.form.tabs.setCurrentWidget(dock.form.more)
+    dock.form.figure_width.selectAll()
+    qtbot.keyClicks(dock.form.figure_width, str(width))
+    qtbot.keyClick(dock.form.figure_width, Qt.Key.Key_Return)
+    for _ in range(dock.form.figure_dpi.count()):
+        if dock.form.figure_dpi.currentText() != f"{dpi} dpi":
+            at_end = dock.form.figure_dpi.currentIndex() == dock.form.figure_dpi.count() - 1
+            qtbot.keyClick(dock.form.figure_dpi, Qt.Key.Key_Home if at_end else Qt.Key.Key_Down)
 
 
 def test_a_figure_has_the_pixels_of_the_paper_and_each_voxel_is_where_it_belongs(
@@ -964,7 +966,9 @@ def test_a_figure_has_the_pixels_of_the_paper_and_each_voxel_is_where_it_belongs
 ):
     settle(qtbot, detected)
     viewer = detected.viewer
-    assert (detected.figure_width.value(), detected.figure_dpi.currentData()) == (170, 300), "at first"
+    assert (detected.form.figure_width.value(), detected.form.figure_dpi.currentData()) == (170, 300), (
+        "at first"
+    )
     scan = layers_of(detected, "sequence")[-1]
     for layer in viewer.layers:
         layer.visible = layer is scan
@@ -1049,38 +1053,38 @@ def test_a_figure_that_would_replace_another_asks(detected, save_as, tmp_path, m
 def test_the_caption_of_the_threshold_follows_before_a_run(widget, patient_folder, qtbot):
     widget.patient.value = patient_folder
     settle(qtbot, widget)
-    start = widget.rule.text()
+    start = widget.form.rule.text()
     assert start not in ("", "Your settings")
     drag(qtbot, widget.threshold, 0.7, steps=3)
-    assert widget.rule.text() == "Your settings"
-    widget.tabs.setCurrentWidget(widget.more)
-    click(qtbot, widget.reset.native)
-    assert widget.rule.text() == start
+    assert widget.form.rule.text() == "Your settings"
+    widget.form.tabs.setCurrentWidget(widget.form.more)
+    click(qtbot, widget.form.reset.native)
+    assert widget.form.rule.text() == start
 
 
 @pytest.mark.new_dock
 def test_the_caption_is_that_of_restored_settings_from_their_first_moment(
     ready, scan_folder, monkeypatch, qtbot, tmp_path
 ):
-    click(qtbot, ready.use_suggested.native)
+    click(qtbot, ready.form.use_suggested.native)
     drag(qtbot, ready.closing_radius, 0.9, steps=3)
     settle(qtbot, ready)
     export(qtbot, ready, tmp_path / "out")
     settle(qtbot, ready)
-    ready.tabs.setCurrentWidget(ready.more)
-    click(qtbot, ready.reset.native)
+    ready.form.tabs.setCurrentWidget(ready.form.more)
+    click(qtbot, ready.form.reset.native)
     settle(qtbot, ready)
     ready.use_patient(load_patient(scan_folder))
     qtbot.waitUntil(lambda: ready.session.analysis is None)
     settle(qtbot, ready)
-    assert ready.rule.text() != "Your settings"
+    assert ready.form.rule.text() != "Your settings"
     run, go_on = session.run, Event()
     monkeypatch.setattr(session, "run", lambda *given, **named: go_on.wait() and run(*given, **named))
     ready.restore_from(tmp_path / "out")
     try:
-        qtbot.waitUntil(lambda: ready.rule.text() == "Your settings")
+        qtbot.waitUntil(lambda: ready.form.rule.text() == "Your settings")
         assert ready.running
     finally:
         go_on.set()
     settle(qtbot, ready)
-    assert ready.rule.text() == "Your settings"
+    assert ready.form.rule.text() == "Your settings"

@@ -58,7 +58,7 @@ def test_the_window_never_waits_for_imports(installed_model, patient_folder, tmp
 
 def test_all_that_takes_time_is_named(detected, patient_folder, qtbot):
     said = []
-    detected.work.began.connect(lambda _: said.append(detected.progress.native.text()))
+    detected.work.began.connect(lambda _: said.append(detected.form.progress.native.text()))
     detected.patient.value = patient_folder.parent / "nowhere"
     settle(qtbot, detected)
     detected.patient.value = patient_folder
@@ -66,7 +66,7 @@ def test_all_that_takes_time_is_named(detected, patient_folder, qtbot):
     run(qtbot, detected)
     detected.threshold.value = 0.61
     settle(qtbot, detected)
-    click(qtbot, detected.undo.native)
+    click(qtbot, detected.form.undo.native)
     settle(qtbot, detected)
     assert said == ["Loading nowhere…", f"Loading {patient_folder.name}…", "Loading the model…", "Undoing…"]
 
@@ -84,7 +84,7 @@ def test_the_window_says_at_once_which_patient_it_loads(viewer, patient_folder, 
     monkeypatch.setattr("napari.Viewer", lambda **_: viewer)
     monkeypatch.setattr("napari.run", lambda: None)
     widget = explore([patient_folder])
-    qtbot.waitUntil(lambda: widget.about.text().startswith("Mets_001 "))
+    qtbot.waitUntil(lambda: widget.form.about.text().startswith("Mets_001 "))
     assert seen == ["Loading Mets_001…"]
 
 
@@ -114,7 +114,7 @@ def test_a_run_says_what_it_does(widget, patient_folder, qtbot):
     settle(qtbot, widget)
     stages, texts = [], []
     widget.job.staged.connect(stages.append)
-    bar = widget.progress.native
+    bar = widget.form.progress.native
     bar.valueChanged.connect(lambda _: texts.append(bar.text()))
     widget.job.staged.connect(lambda _: texts.append(bar.text()))
     click(qtbot, widget.run.native)

@@ -33,7 +33,7 @@ def open_and_run(widget, folder, qtbot):
 
 def go_back(widget, name, qtbot):
     """Press the button in the message that brings a patient back."""
-    (button,) = [one for one in widget.messages.buttons if one.text() == f"Back to {name}"]
+    (button,) = [one for one in widget.form.messages.buttons if one.text() == f"Back to {name}"]
     click(qtbot, button)
     settle(qtbot, widget)
 
@@ -42,7 +42,7 @@ def assert_shown(widget, name):
     """Dock, session and picture are on the patient and its analysis, at a slice that it has."""
     session, viewer = widget.session, widget.viewer
     assert session.patient.name == name
-    assert widget.about.text().startswith(name)
+    assert widget.form.about.text().startswith(name)
     (scan,) = layers_of(widget, "sequence")
     np.testing.assert_array_equal(scan.data, session.patient.volume())
     (mask,) = layers_of(widget, "detected mask")
@@ -97,8 +97,8 @@ def test_back_from_side_by_side_has_the_camera_of_one(widget, folder, qtbot):
     open_and_run(widget, folder("many", 30, 1), qtbot)
     run(qtbot, widget, score="squared")
     many = look_at(widget, 20, 2, 2)
-    widget.tabs.setCurrentWidget(widget.comparison)
-    click(qtbot, widget.comparison.side_by_side)
+    widget.form.tabs.setCurrentWidget(widget.form.comparison)
+    click(qtbot, widget.form.comparison.side_by_side)
     settle(qtbot, widget)
     open_and_run(widget, folder("few", 8, 6), qtbot)
     go_back(widget, "many", qtbot)
@@ -114,7 +114,7 @@ def test_the_dock_names_a_patient_whose_picture_fails(widget, folder, qtbot, mon
         widget.patient.value = folder("one", 8, 2)
         settle(qtbot, widget)
     assert [kind for kind, *_ in caught] == [RuntimeError]
-    assert widget.about.text().startswith("one")
+    assert widget.form.about.text().startswith("one")
     assert widget.run.enabled
 
 
@@ -123,8 +123,8 @@ def test_a_later_warning_does_not_take_the_way_back(widget, folder, qtbot):
     open_and_run(widget, folder("second", 10, 1), qtbot)
     qtbot.wait(round(1000 * TOGETHER_S) + 100)  # what follows at once stands beside it anyway
     show_warning("The head is larger than the model's image.")
-    qtbot.waitUntil(lambda: "larger" in widget.messages.words.text())
-    assert "has taken the place" not in widget.messages.words.text()
+    qtbot.waitUntil(lambda: "larger" in widget.form.messages.words.text())
+    assert "has taken the place" not in widget.form.messages.words.text()
     go_back(widget, "first", qtbot)
     assert_shown(widget, "first")
-    assert [button.text() for button in widget.messages.buttons] == ["Back to second"]
+    assert [button.text() for button in widget.form.messages.buttons] == ["Back to second"]

@@ -55,7 +55,7 @@ def test_corrections_are_kept_and_come_back_after_a_crash(detected, scan_folder,
     assert detected.session.mask[where].all()
     (layer,) = layers_of(detected, "detected mask")
     assert (layer.data[where] == 1).all()
-    assert detected.discard.enabled
+    assert detected.form.discard.enabled
 
 
 def test_corrections_that_nobody_wants_are_deleted(detected, scan_folder, qtbot):
@@ -90,7 +90,7 @@ def test_corrections_that_came_from_an_export_are_not_asked_about(detected, scan
     paint(detected, qtbot)
     detected.export_to(tmp_path / "out")
     settle(qtbot, detected)
-    click(qtbot, detected.discard.native)
+    click(qtbot, detected.form.discard.native)
     settle(qtbot, detected)
     detected.restore_from(tmp_path / "out")
     settle(qtbot, detected)
@@ -106,12 +106,12 @@ def test_corrections_that_came_from_an_export_are_not_asked_about(detected, scan
 @pytest.mark.parametrize("how", ["button", "key"])
 def test_discarding_corrections_is_undone(detected, qtbot, how):
     where = paint(detected, qtbot)
-    click(qtbot, detected.discard.native)
+    click(qtbot, detected.form.discard.native)
     settle(qtbot, detected)
     assert not detected.session.mask[where].any()
-    assert detected.undo.enabled
+    assert detected.form.undo.enabled
     if how == "button":
-        click(qtbot, detected.undo.native)
+        click(qtbot, detected.form.undo.native)
     else:
         press(qtbot, detected, Qt.Key.Key_U)
     settle(qtbot, detected)
@@ -147,8 +147,8 @@ def test_export_carries_patient_and_model_and_asks_before_it_replaces(
 
 
 def test_an_export_is_told_on_the_button_and_nothing_moves(detected, tmp_path, qtbot, monkeypatch):
-    button, go_on, write = detected.export.native, Event(), detected.session.export
-    before = button.geometry(), detected.restore.native.geometry()
+    button, go_on, write = detected.form.export.native, Event(), detected.session.export
+    before = button.geometry(), detected.form.restore.native.geometry()
 
     def slow(*folder, **prefix):
         go_on.wait(20)
@@ -158,8 +158,8 @@ def test_an_export_is_told_on_the_button_and_nothing_moves(detected, tmp_path, q
     export(qtbot, detected, tmp_path / "out")
     qtbot.waitUntil(lambda: button.text() == "Exporting…")
     assert not button.isEnabled()
-    assert detected.progress.native.text().startswith("Exporting…")
-    assert (button.geometry(), detected.restore.native.geometry()) == before
+    assert detected.form.progress.native.text().startswith("Exporting…")
+    assert (button.geometry(), detected.form.restore.native.geometry()) == before
     go_on.set()
     settle(qtbot, detected)
     assert button.text() == "Export…" and button.isEnabled()
@@ -178,7 +178,7 @@ def test_an_export_is_known_again_for_what_it_is(detected, tmp_path, qtbot):
     assert kinds["mask"] == kinds["mask_automatic"] == "mask"
     assert kinds["anomaly_map"] == "anomaly map"
     assert kinds["corrections"] == "corrections"
-    click(qtbot, detected.discard.native)
+    click(qtbot, detected.form.discard.native)
     settle(qtbot, detected)
     assert not detected.session.mask[where].any()
     detected.restore_from(tmp_path / "out")  # the folder of one export stands for it

@@ -85,7 +85,7 @@ def test_from_a_folder_to_an_export(widget, patient_folder, tmp_path, qtbot, key
     qtbot.keyClicks(QApplication.focusWidget(), str(patient_folder))
     keys(ENTER)
     qtbot.waitUntil(lambda: widget.session.patient is not None and not widget.running)
-    qtbot.waitUntil(lambda: not widget.opening.isVisible())
+    qtbot.waitUntil(lambda: not widget.form.opening.isVisible())
     qtbot.waitUntil(widget.run.native.hasFocus)  # the path has gone: what comes next
     # Choose model and score.
     go_to(keys, widget.model.native, BACK)
@@ -109,7 +109,7 @@ def test_from_a_folder_to_an_export(widget, patient_folder, tmp_path, qtbot, key
     assert widget.session.analysis.key == ("tiny", "intensity")
     assert widget.run.native.hasFocus(), "disabled during the run, it has the focus again"
     # Every slider, which the keys of a slider move.
-    for name, row in widget.rows.items():
+    for name, row in widget.form.rows.items():
         go_to(keys, row.handle)
         was = row.slider.value
         keys(Qt.Key.Key_Left if was == row.slider.max else Qt.Key.Key_Right)
@@ -122,7 +122,7 @@ def test_from_a_folder_to_an_export(widget, patient_folder, tmp_path, qtbot, key
     assert lesion[widget.layers.current_slice()].any()
     # Undo by the button, redo by its key.
     changed = widget.session.params
-    go_to(keys, widget.undo.native)
+    go_to(keys, widget.form.undo.native)
     keys(SPACE)
     qtbot.waitUntil(lambda: widget.session.params != changed and not widget.running)
     settle(qtbot, widget)
@@ -131,7 +131,7 @@ def test_from_a_folder_to_an_export(widget, patient_folder, tmp_path, qtbot, key
     settle(qtbot, widget)
     # Export.
     out = tmp_path / "out"
-    go_to(keys, widget.export.native)
+    go_to(keys, widget.form.export.native)
     keys(SPACE)
     choose_folder(qtbot, widget, out)
     window = bare(viewer).window._qt_window  # as a window manager does when a dialog closes
@@ -145,7 +145,7 @@ def test_from_a_folder_to_an_export(widget, patient_folder, tmp_path, qtbot, key
     keys(Qt.Key.Key_Right)
     assert widget.layers.current_slice() == z + 1
     keys(Qt.Key.Key_F6)
-    assert widget.export.native.hasFocus(), "where it was before"
+    assert widget.form.export.native.hasFocus(), "where it was before"
 
 
 def test_tab_reaches_every_control_from_top_to_bottom_and_back(detected, qtbot, keys):
@@ -155,13 +155,13 @@ def test_tab_reaches_every_control_from_top_to_bottom_and_back(detected, qtbot, 
     settle(qtbot, detected)
     active(detected.viewer, qtbot)
     keys(Qt.Key.Key_F6)
-    go_to(keys, detected.open_more, BACK)
+    go_to(keys, detected.form.open_more, BACK)
     reached = walk(keys, detected, TAB)
     enabled = [part for part in controls_of(detected) if part.isEnabled()]
     missing = [part for part in enabled if part not in reached and not _holds(part, reached)]
     assert [name_of(part) for part in missing] == []
     tops = [part.mapTo(detected, QPoint(0, 0)).y() for part in reached]
-    scrolled = np.array([part.mapTo(detected.tabs.parent(), QPoint(0, 0)).y() for part in reached])
+    scrolled = np.array([part.mapTo(detected.form.tabs.parent(), QPoint(0, 0)).y() for part in reached])
     assert np.all(np.diff(scrolled) > -20), "from top to bottom, in a line from left to right"
     assert len(tops) > 12
     # Back, from the last to the first.
@@ -178,8 +178,8 @@ def _holds(control, reached):
 def test_the_ring_is_seen_and_only_for_the_keyboard(detected, qtbot, keys):
     settle(qtbot, detected)
     active(detected.viewer, qtbot)
-    qtbot.mouseClick(detected.model_says, Qt.MouseButton.LeftButton)
-    detected.rows["closing_radius"].box.setFocus(Qt.FocusReason.MouseFocusReason)
+    qtbot.mouseClick(detected.form.model_says, Qt.MouseButton.LeftButton)
+    detected.form.rows["closing_radius"].box.setFocus(Qt.FocusReason.MouseFocusReason)
     assert detected.ring is None
     keys(Qt.Key.Key_F6)  # to the canvas
     assert detected.ring is None
@@ -195,7 +195,7 @@ def test_the_ring_is_seen_and_only_for_the_keyboard(detected, qtbot, keys):
     control.setEnabled(False)
     control.setEnabled(True)
     assert detected.ring is not None, "it goes on where it was"
-    qtbot.mouseClick(detected.rows["area_fraction"].handle, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(detected.form.rows["area_fraction"].handle, Qt.MouseButton.LeftButton)
     assert detected.ring is None
     settle(qtbot, detected)
 

@@ -30,7 +30,7 @@ def expected_mask(widget):
     params = widget.session.params.replace(
         **{
             name: row.slider.value
-            for name, row in widget.rows.items()
+            for name, row in widget.form.rows.items()
             if hasattr(widget.session.params, name)
         }
     )
@@ -152,7 +152,7 @@ def test_a_window_has_one_pace(label):
 
 @pytest.mark.parametrize("name", ["threshold", "closing_radius", "area_fraction", "dilation_radius"])
 def test_a_press_in_the_groove_goes_there_and_drags_from_there_in_one_step(detected, qtbot, name):
-    row = detected.rows[name]
+    row = detected.form.rows[name]
     handle, before = row.handle, row.slider.value
     assert not detected.session.can_undo
     span = handle.maximum() - handle.minimum()
@@ -170,7 +170,7 @@ def test_a_press_in_the_groove_goes_there_and_drags_from_there_in_one_step(detec
     assert row.slider.value != before
     qtbot.waitUntil(lambda: settled(detected))
     assert getattr(detected.session.params, name) == row.slider.value
-    detected.undo.native.click()
+    detected.form.undo.native.click()
     qtbot.waitUntil(lambda: settled(detected) and not detected.running)
     assert row.slider.value == pytest.approx(before, abs=5e-4)
     assert not detected.session.can_undo, "press and drag are undone together"
@@ -180,7 +180,7 @@ def test_a_drag_is_drawn_in_frames_and_ends_on_the_last_value(detected, qtbot):
     canvas = detected.viewer.window._qt_viewer.canvas.native
     drawn = []
     canvas.frameSwapped.connect(lambda: drawn.append(1))
-    handle, start = detected.rows["threshold"].handle, grip(detected.rows["threshold"].handle)
+    handle, start = detected.form.rows["threshold"].handle, grip(detected.form.rows["threshold"].handle)
     qtbot.mousePress(handle, Qt.MouseButton.LeftButton, pos=start)
     for step in range(60):
         qtbot.mouseMove(handle, start + QPoint(step, 0))
@@ -193,7 +193,7 @@ def test_a_drag_is_drawn_in_frames_and_ends_on_the_last_value(detected, qtbot):
 
 
 def test_a_released_handle_lets_the_volume_follow_without_waiting(detected, qtbot):
-    handle, start = detected.rows["threshold"].handle, grip(detected.rows["threshold"].handle)
+    handle, start = detected.form.rows["threshold"].handle, grip(detected.form.rows["threshold"].handle)
     detected.live._volume_timer.setInterval(600_000)  # only letting go can end this in time
     qtbot.mousePress(handle, Qt.MouseButton.LeftButton, pos=start)
     qtbot.mouseMove(handle, start + QPoint(40, 0))
@@ -206,7 +206,7 @@ def test_in_3d_the_volume_waits_until_the_handle_is_released(detected, qtbot):
     detected.viewer.dims.ndisplay = 3
     layer = mask_layer(detected)
     before, figures = layer.data.copy(), detected.dice_label.value
-    handle, start = detected.rows["threshold"].handle, grip(detected.rows["threshold"].handle)
+    handle, start = detected.form.rows["threshold"].handle, grip(detected.form.rows["threshold"].handle)
     qtbot.mousePress(handle, Qt.MouseButton.LeftButton, pos=start)
     reach = int(0.7 * handle.width())
     for step in range(1, 11):
@@ -224,7 +224,7 @@ def test_in_3d_the_volume_waits_until_the_handle_is_released(detected, qtbot):
 @pytest.mark.slow  # a typed number is tested in 2D, the volume in 3D above
 def test_in_3d_a_typed_number_settles_by_itself(detected, qtbot):
     detected.viewer.dims.ndisplay = 3
-    box = detected.rows["threshold"].box
+    box = detected.form.rows["threshold"].box
     box.selectAll()
     qtbot.keyClicks(box, "0.7")
     qtbot.keyClick(box, Qt.Key.Key_Return)
@@ -235,7 +235,7 @@ def test_in_3d_a_typed_number_settles_by_itself(detected, qtbot):
 @pytest.mark.slow  # a race
 def test_a_dock_hidden_while_the_handle_is_held_in_3d_settles(detected, qtbot):
     detected.viewer.dims.ndisplay = 3
-    handle, start = detected.rows["threshold"].handle, grip(detected.rows["threshold"].handle)
+    handle, start = detected.form.rows["threshold"].handle, grip(detected.form.rows["threshold"].handle)
     qtbot.mousePress(handle, Qt.MouseButton.LeftButton, pos=start)
     qtbot.mouseMove(handle, start + QPoint(40, 0))
     detected.hide()
@@ -249,7 +249,7 @@ def test_a_dock_hidden_while_the_handle_is_held_in_3d_settles(detected, qtbot):
 def test_the_window_goes_on_drawing_when_the_dock_goes_in_the_middle_of_a_drag(detected, qtbot):
     viewer, window = detected.viewer, detected.window()
     canvas = viewer.window._qt_viewer.canvas.native
-    handle, start = detected.rows["threshold"].handle, grip(detected.rows["threshold"].handle)
+    handle, start = detected.form.rows["threshold"].handle, grip(detected.form.rows["threshold"].handle)
     qtbot.mousePress(handle, Qt.MouseButton.LeftButton, pos=start)
     qtbot.mouseMove(handle, start + QPoint(20, 0))
     qtbot.mouseMove(handle, start + QPoint(40, 0))
@@ -263,7 +263,7 @@ def test_the_window_goes_on_drawing_when_the_dock_goes_in_the_middle_of_a_drag(d
 
 
 def test_an_analysis_that_goes_in_the_middle_of_a_drag_leaves_nothing_behind(detected, qtbot):
-    handle, start = detected.rows["threshold"].handle, grip(detected.rows["threshold"].handle)
+    handle, start = detected.form.rows["threshold"].handle, grip(detected.form.rows["threshold"].handle)
     qtbot.mousePress(handle, Qt.MouseButton.LeftButton, pos=start)
     for step in range(1, 4):
         qtbot.mouseMove(handle, start + QPoint(10 * step, 0))

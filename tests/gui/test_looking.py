@@ -29,7 +29,7 @@ SHARES_DOCK = True
 
 
 def marks(widget):
-    return {mark.rule: mark for mark in widget.plot._marks}
+    return {mark.rule: mark for mark in widget.form.plot._marks}
 
 
 def data(curve):
@@ -37,9 +37,9 @@ def data(curve):
 
 
 def click_plot(qtbot, widget, threshold):
-    scroll_to(qtbot, widget.plot)
-    where = plot_place(widget.plot, threshold)
-    qtbot.mouseClick(widget.plot._view.viewport(), Qt.MouseButton.LeftButton, pos=where)
+    scroll_to(qtbot, widget.form.plot)
+    where = plot_place(widget.form.plot, threshold)
+    qtbot.mouseClick(widget.form.plot._view.viewport(), Qt.MouseButton.LeftButton, pos=where)
 
 
 def dice_at(widget, threshold):
@@ -53,14 +53,14 @@ def assert_plot_is_of(widget, analysis):
     """Everything drawn is that of this analysis, computed afresh."""
     values, reference = analysis.anomaly_map, widget.session.patient.lesion_mask
     brain = analysis.reconstruction.stack.brain
-    _, heights = data(widget.plot._lesion)
+    _, heights = data(widget.form.plot._lesion)
     counts, _ = np.histogram(values[brain & reference], np.linspace(0, 1, 257))
     assert (10**heights - 1)[::2].sum() == pytest.approx(counts.sum())
-    _, heights = data(widget.plot._healthy)
+    _, heights = data(widget.form.plot._healthy)
     assert (10**heights - 1)[::2].sum() == pytest.approx((brain & ~reference).sum())
-    for threshold, dice in list(zip(*data(widget.plot._raw), strict=True))[::40]:
+    for threshold, dice in list(zip(*data(widget.form.plot._raw), strict=True))[::40]:
         assert dice == pytest.approx(cead.dice(values > threshold, reference))
-    thresholds, dice = data(widget.plot._processed)
+    thresholds, dice = data(widget.form.plot._processed)
     for index in range(0, len(thresholds), 25):
         assert dice[index] == pytest.approx(dice_at(widget, float(thresholds[index])))
     shown = marks(widget)
@@ -73,7 +73,9 @@ def assert_plot_is_of(widget, analysis):
     # A bound for all that is shown, the current threshold included wherever the slider stands.
     assert all(mark.dice <= oracle.dice for mark in shown.values())
     assert shown["now"].dice == pytest.approx(dice_at(widget, shown["now"].threshold))
-    assert shown["now"].threshold == widget.plot.current == pytest.approx(widget.threshold.value, abs=5e-4)
+    assert (
+        shown["now"].threshold == widget.form.plot.current == pytest.approx(widget.threshold.value, abs=5e-4)
+    )
 
 
 def test_the_plot_shows_the_map_and_every_rule(ready, qtbot):
@@ -107,10 +109,10 @@ def test_a_click_on_the_plot_moves_slider_and_mask(ready, qtbot, threshold):
     assert ready.threshold.value == pytest.approx(threshold, abs=0.02)
     (mask,) = layers_of(ready, "detected mask")
     np.testing.assert_array_equal(shown_mask(mask), expected_mask(ready))
-    assert ready.plot.current == pytest.approx(ready.session.params.threshold)
-    ready.undo.native.click()
+    assert ready.form.plot.current == pytest.approx(ready.session.params.threshold)
+    ready.form.undo.native.click()
     settle(qtbot, ready)
-    assert ready.plot.current == pytest.approx(0.7)
+    assert ready.form.plot.current == pytest.approx(0.7)
 
 
 def test_a_slider_that_comes_back_at_once_leaves_nothing_unfinished(ready, qtbot):
@@ -120,7 +122,7 @@ def test_a_slider_that_comes_back_at_once_leaves_nothing_unfinished(ready, qtbot
     for value in (0.9, before):
         ready.threshold.value = value
     settle(qtbot, ready)
-    assert "…" not in ready.figures.text("precision", "volume")
+    assert "…" not in ready.form.figures.text("precision", "volume")
     assert_plot_is_of(ready, ready.session.analysis)
     assert_figures(ready)
 
@@ -147,7 +149,7 @@ def assert_figures(widget):
         both = (detected & lesion).sum()
         found, lesions, false = matched(detected, lesion, structure)
         texts = [
-            widget.figures.text(name, which)
+            widget.form.figures.text(name, which)
             for name in ("precision", "recall", "lesions_found", "false_components")
         ]
         if lesion.any():
@@ -183,11 +185,11 @@ def test_without_a_reference_everything_is_a_dash(installed_vae, widget, patient
     run(qtbot, widget, "tiny-vae", "intensity")
     for which in ("slice", "volume"):
         for name in ("precision", "recall", "lesions_found", "false_components"):
-            assert widget.figures.text(name, which) == "–"
-    assert not widget.plot.has_dice
-    assert widget.lesions.tabs.tabText(0) == "Reference –"
+            assert widget.form.figures.text(name, which) == "–"
+    assert not widget.form.plot.has_dice
+    assert widget.form.lesions.tabs.tabText(0) == "Reference –"
     components, _ = ndimage.label(widget.session.mask, EVERYWHERE)
-    assert len(widget.lesions.detected.model.rows) == components.max()
+    assert len(widget.form.lesions.detected.model.rows) == components.max()
     click_plot(qtbot, widget, 0.8)
     settle(qtbot, widget)
     assert widget.session.params.threshold == pytest.approx(0.8, abs=0.02)
@@ -209,8 +211,8 @@ def scattered(detected, qtbot):
     painted[9, 41, 21:23] = True
     detected.session.correct(painted)
     settle(qtbot, detected)
-    detected.tabs.setCurrentWidget(detected.lesions)
-    scroll_to(qtbot, detected.lesions)
+    detected.form.tabs.setCurrentWidget(detected.form.lesions)
+    scroll_to(qtbot, detected.form.lesions)
     return detected
 
 
@@ -218,7 +220,7 @@ def test_the_rows_are_the_labels_of_scipy(scattered):
     session, voxel = scattered.session, np.prod(scattered.session.patient.spacing)
     mask, reference, values = session.mask, session.patient.lesion_mask, session.anomaly_map
     labels, count = ndimage.label(reference, EVERYWHERE)
-    rows = scattered.lesions.reference.model.rows
+    rows = scattered.form.lesions.reference.model.rows
     assert len(rows) == count >= 3
     assert {row.found for row in rows} == {True, False}
     for row in rows:
@@ -228,7 +230,7 @@ def test_the_rows_are_the_labels_of_scipy(scattered):
         assert row.overlap_mm3 == pytest.approx((lesion & mask).sum() * voxel)
         assert row.found == (lesion & mask).any()
     labels, count = ndimage.label(mask, EVERYWHERE)
-    rows = scattered.lesions.detected.model.rows
+    rows = scattered.form.lesions.detected.model.rows
     assert len(rows) == count > 3, (session.params, session.analysis.key, values.max())
     for row in rows:
         component = labels == labels[row.position]
@@ -240,7 +242,7 @@ def test_the_rows_are_the_labels_of_scipy(scattered):
 
 
 def test_a_chosen_row_is_shown_in_2d_3d_and_coronal(scattered, qtbot):
-    viewer, table = scattered.viewer, scattered.lesions.reference
+    viewer, table = scattered.viewer, scattered.form.lesions.reference
     spacing = np.array(scattered.session.patient.spacing)
     for number in (1, 2, 0):
         click_cell(qtbot, table.view, number, 1)
@@ -260,16 +262,16 @@ def test_a_chosen_row_is_shown_in_2d_3d_and_coronal(scattered, qtbot):
 
 
 def test_keys_go_to_the_next_and_the_previous_lesion(scattered, qtbot):
-    table = scattered.lesions.reference
+    table = scattered.form.lesions.reference
     places = [row.position[0] for row in table.model.rows]
     seen = []
     for shift in (False, False, False, True):
         press(qtbot, scattered, Qt.Key.Key_N, shift)
         seen.append(scattered.layers.current_slice())
     assert seen == [places[0], places[1], places[2], places[1]]
-    scattered.lesions.tabs.setCurrentIndex(1)
+    scattered.form.lesions.tabs.setCurrentIndex(1)
     press(qtbot, scattered, Qt.Key.Key_N)
-    assert scattered.layers.current_slice() == scattered.lesions.detected.model.rows[0].position[0]
+    assert scattered.layers.current_slice() == scattered.form.lesions.detected.model.rows[0].position[0]
 
 
 def test_the_list_belongs_to_the_analysis_that_was_chosen(ready, qtbot):
@@ -280,5 +282,5 @@ def test_the_list_belongs_to_the_analysis_that_was_chosen(ready, qtbot):
         ready.compare.select(analysis.key)
         settle(qtbot, ready)
         _, count = ndimage.label(analysis.mask, EVERYWHERE)
-        assert len(ready.lesions.detected.model.rows) == count
+        assert len(ready.form.lesions.detected.model.rows) == count
         assert_figures(ready)

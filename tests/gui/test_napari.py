@@ -86,7 +86,7 @@ def test_results_that_are_opened_are_no_scan_and_no_reference(
     assert [layer.name for layer in viewer.layers] == names
     qtbot.wait(50)  # the dock looks when all layers are there
     assert widget.session.patient is None
-    assert (widget.image_layer.choices, widget.reference_layer.choices) == ((None,), (None,))
+    assert (widget.form.image_layer.choices, widget.form.reference_layer.choices) == ((None,), (None,))
     widget.patient.value = patient_folder
     qtbot.waitUntil(lambda: {*names, "flair", "lesion mask"} <= {layer.name for layer in viewer.layers})
     assert not viewer.layers["detected mask"].visible

@@ -205,7 +205,7 @@ def test_a_scan_in_a_format_of_another_package_is_opened_and_dropped(
 
     monkeypatch.setattr(QFileDialog, "getOpenFileName", answer)
     _, widget = viewer.window.add_plugin_dock_widget("napari-cead", "Explore anomalies")
-    qtbot.mouseClick(widget.choose_file.native, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(widget.form.choose_file.native, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: widget.session.patient is not None and not widget.job.running)
     assert "*.scan.npz" in asked[0]
     assert widget.session.patient.name == "anna"

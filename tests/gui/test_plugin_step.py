@@ -14,10 +14,10 @@ def test_its_slider_changes_the_mask_and_is_undone(installed_vae, widget, patien
     widget.patient.value = patient_folder
     settle(qtbot, widget)
     run(qtbot, widget, "tiny-vae", "residual")
-    row = widget.rows["example_opening"]
+    row = widget.form.rows["example_opening"]
     assert row.title.text() == "Opening radius"
     assert "drops what is thinner" in row.box.toolTip()
-    click(qtbot, widget.reset.native)
+    click(qtbot, widget.form.reset.native)
     drag(qtbot, widget.threshold, 0.2, steps=4)
     settle(qtbot, widget)
     before = shown_mask(layers_of(widget, "detected mask")[0]).copy()
@@ -40,7 +40,7 @@ def test_its_slider_changes_the_mask_and_is_undone(installed_vae, widget, patien
     np.testing.assert_array_equal(found, expected)
     assert (found != before).any()
 
-    click(qtbot, widget.undo.native)
+    click(qtbot, widget.form.undo.native)
     settle(qtbot, widget)
     assert (row.slider.value, session.params.example_opening) == (0, 0)
     np.testing.assert_array_equal(shown_mask(layers_of(widget, "detected mask")[0]), before)

@@ -57,14 +57,14 @@ def test_the_banner_appears_together_with_the_raw_scan(widget, raw, qtbot, monke
     monkeypatch.setattr(widget.preparing._looking, "ask", lambda *_: None)  # nothing comes later
     widget.patient.value = raw
     qtbot.waitUntil(lambda: settled(widget))
-    assert widget.banner.strip.native.isVisible()
-    assert "Outside the brain" in widget.banner.words.text()
+    assert widget.form.banner.strip.native.isVisible()
+    assert "Outside the brain" in widget.form.banner.words.text()
 
 
 def test_a_skull_is_stripped_repaired_and_written_with_the_results(
     widget, viewer, raw, brain, qtbot, tmp_path
 ):
-    banner, session = widget.banner, widget.session
+    banner, session = widget.form.banner, widget.session
     widget.patient.value = raw
     qtbot.waitUntil(lambda: settled(widget) and banner.strip.native.isVisible(), timeout=LONG)
     assert "Outside the brain" in banner.words.text()
@@ -82,7 +82,7 @@ def test_a_skull_is_stripped_repaired_and_written_with_the_results(
     assert np.count_nonzero(scan.data) > np.count_nonzero(brain), (
         "the head stays on show, to repair the mask by"
     )
-    assert layer not in widget.reference_layer.choices
+    assert layer not in widget.form.reference_layer.choices
 
     repaired = (brain != 0).astype(np.uint8)
     repaired[-5:] = 0
@@ -110,8 +110,8 @@ def test_a_skull_is_stripped_repaired_and_written_with_the_results(
 
 
 def strip_and_run(widget, qtbot):
-    qtbot.waitUntil(lambda: settled(widget) and widget.banner.strip.native.isVisible(), timeout=LONG)
-    click(qtbot, widget.banner.strip.native)
+    qtbot.waitUntil(lambda: settled(widget) and widget.form.banner.strip.native.isVisible(), timeout=LONG)
+    click(qtbot, widget.form.banner.strip.native)
     qtbot.waitUntil(lambda: settled(widget) and widget.session.patient.prepared is not None, timeout=LONG)
     run(qtbot, widget, score="intensity")
 
@@ -132,17 +132,17 @@ def test_corrections_that_are_brought_back_wait_for_the_stripped_patient(widget,
     strip_and_run(widget, qtbot)
     assert np.array_equal(session.analysis.corrections.added, stroke)
     assert session.mask[z][place].any()
-    assert widget.discard.enabled
+    assert widget.form.discard.enabled
 
 
 def test_a_slice_without_brain_is_left_for_one_with_a_result(widget, raw, brain, qtbot):
     widget.patient.value = raw
-    qtbot.waitUntil(lambda: settled(widget) and widget.banner.strip.native.isVisible(), timeout=LONG)
+    qtbot.waitUntil(lambda: settled(widget) and widget.form.banner.strip.native.isVisible(), timeout=LONG)
     layers = widget.layers
     assert brain[layers.current_slice()].any()
     widget.viewer.dims.set_point(0, 0)
     assert layers.current_slice() == 0 and not brain[0].any()
-    click(qtbot, widget.banner.strip.native)
+    click(qtbot, widget.form.banner.strip.native)
     qtbot.waitUntil(lambda: settled(widget) and widget.session.patient.prepared is not None, timeout=LONG)
     assert brain[layers.current_slice()].any()
     widget.viewer.dims.set_point(0, 0)
@@ -156,7 +156,7 @@ def test_a_slice_without_brain_is_left_for_one_with_a_result(widget, raw, brain,
 
 
 def test_a_skull_can_be_stripped_during_a_run_which_then_ends(widget, raw, brain, qtbot, monkeypatch):
-    banner, session, slow = widget.banner, widget.session, threading.Event()
+    banner, session, slow = widget.form.banner, widget.session, threading.Event()
     run = session_module.run
     monkeypatch.setattr(session_module, "run", lambda *given, **named: slow.wait() and run(*given, **named))
     widget.patient.value = raw
@@ -175,15 +175,16 @@ def test_a_skull_can_be_stripped_during_a_run_which_then_ends(widget, raw, brain
 
 def test_the_notice_of_a_run_goes_with_its_scan(widget, raw, qtbot, monkeypatch):
     widget.patient.value = raw
-    qtbot.waitUntil(lambda: settled(widget) and widget.banner.strip.native.isVisible(), timeout=LONG)
+    qtbot.waitUntil(lambda: settled(widget) and widget.form.banner.strip.native.isVisible(), timeout=LONG)
     monkeypatch.setattr(widget.runner, "_untold", lambda notes: ["shrunk in plane to 75%"])
     click(qtbot, widget.run.native)
     qtbot.waitUntil(
-        lambda: settled(widget) and widget.messages.words.text() == "shrunk in plane to 75%", timeout=LONG
+        lambda: settled(widget) and widget.form.messages.words.text() == "shrunk in plane to 75%",
+        timeout=LONG,
     )
-    click(qtbot, widget.banner.strip.native)
+    click(qtbot, widget.form.banner.strip.native)
     qtbot.waitUntil(lambda: settled(widget) and widget.session.patient.prepared is not None, timeout=LONG)
-    assert "shrunk" not in widget.messages.words.text()
+    assert "shrunk" not in widget.form.messages.words.text()
 
 
 def test_the_banner_leaves_the_dock_its_room(qtbot):
@@ -205,35 +206,35 @@ def test_the_banner_leaves_the_dock_its_room(qtbot):
 
 def test_another_patient_takes_the_layer_away(widget, viewer, raw, brain, qtbot):
     widget.patient.value = raw
-    qtbot.waitUntil(lambda: settled(widget) and widget.banner.strip.native.isVisible(), timeout=LONG)
-    widget.banner.strip.native.click()
+    qtbot.waitUntil(lambda: settled(widget) and widget.form.banner.strip.native.isVisible(), timeout=LONG)
+    widget.form.banner.strip.native.click()
     qtbot.waitUntil(lambda: settled(widget) and bool(brain_layers(viewer)), timeout=LONG)
     widget.use_patient(Patient.from_arrays({"flair": brain}, spacing=SPACING, name="other"))
-    qtbot.waitUntil(lambda: settled(widget) and not widget.banner.isVisible(), timeout=LONG)
+    qtbot.waitUntil(lambda: settled(widget) and not widget.form.banner.isVisible(), timeout=LONG)
     assert not brain_layers(viewer)
 
 
 def test_an_uneven_scan_is_evened_out(widget, brain, qtbot):
     tilt = np.linspace(0.75, 1.25, brain.shape[2], dtype=np.float32)
     widget.use_patient(Patient.from_arrays({"flair": brain * tilt}, spacing=SPACING, name="uneven"))
-    qtbot.waitUntil(lambda: settled(widget) and widget.banner.even.native.isVisible(), timeout=LONG)
-    assert "brighter" in widget.banner.words.text()
-    assert not widget.banner.strip.native.isVisible()
-    widget.banner.even.native.click()
-    qtbot.waitUntil(lambda: settled(widget) and not widget.banner.even.native.isVisible(), timeout=LONG)
+    qtbot.waitUntil(lambda: settled(widget) and widget.form.banner.even.native.isVisible(), timeout=LONG)
+    assert "brighter" in widget.form.banner.words.text()
+    assert not widget.form.banner.strip.native.isVisible()
+    widget.form.banner.even.native.click()
+    qtbot.waitUntil(lambda: settled(widget) and not widget.form.banner.even.native.isVisible(), timeout=LONG)
     assert widget.session.patient.prepared.corrected == ("flair",)
-    assert "N4" in widget.banner.words.text()
+    assert "N4" in widget.form.banner.words.text()
 
 
 def test_what_cannot_be_stripped_says_why_and_leaves_the_patient(widget, raw, qtbot, monkeypatch, notified):
     monkeypatch.setattr(preparing, "DEFAULT_STRIPPER", "command:no-such-program {input} {output}")
     widget.patient.value = raw
-    qtbot.waitUntil(lambda: settled(widget) and widget.banner.strip.native.isVisible(), timeout=LONG)
-    widget.banner.strip.native.click()
+    qtbot.waitUntil(lambda: settled(widget) and widget.form.banner.strip.native.isVisible(), timeout=LONG)
+    widget.form.banner.strip.native.click()
     qtbot.waitUntil(lambda: any("no-such-program" in text for _, text in notified), timeout=LONG)
     qtbot.waitUntil(lambda: settled(widget), timeout=LONG)
     assert widget.session.patient.prepared is None
-    assert widget.banner.strip.enabled
+    assert widget.form.banner.strip.enabled
 
 
 def test_sequences_on_other_grids_are_registered_by_a_button(widget, viewer, tmp_path, qtbot):
@@ -244,7 +245,7 @@ def test_sequences_on_other_grids_are_registered_by_a_button(widget, viewer, tmp
         affine = np.diag([-2.0, -2.0, 2.0, 1.0])
         affine[:3, 3] = (96 + shift, 110, -90)
         write_nifti(tmp_path / "Mets_007" / f"{name}.nii.gz", volume.T, affine)
-    banner, session = widget.banner, widget.session
+    banner, session = widget.form.banner, widget.session
     widget.patient.value = tmp_path / "Mets_007"
     qtbot.waitUntil(lambda: settled(widget) and banner.register.native.isVisible(), timeout=LONG)
     assert "T1_pre lies on another grid than flair" in banner.words.text()

@@ -101,7 +101,7 @@ def settle(dock, qtbot):
 
 
 def expected_mask(dock):
-    params = cead.PostprocessParams(**{name: row.slider.value for name, row in dock.rows.items()})
+    params = cead.PostprocessParams(**{name: row.slider.value for name, row in dock.form.rows.items()})
     patient = dock.session.patient
     mask = cead.postprocess(dock.session.anomaly_map, params, patient.spacing, brain_of(patient))
     corrections = dock.session.analysis.corrections
@@ -154,7 +154,7 @@ def paint(dock, z=2):
 
 
 def move(dock, value, name="threshold"):
-    dock.rows[name].slider.value = value
+    dock.form.rows[name].slider.value = value
 
 
 def held_handle(dock, qtbot):
@@ -180,7 +180,7 @@ def test_a_dock_that_was_closed_is_there_again_with_everything(detected, qtbot, 
     qtbot.waitUntil(lambda: session.score == "squared" and settled(detected))
     move(detected, 0.45)
     settle(detected, qtbot)
-    detected.option_rows["smoothing_mm"].slider.value = 1.2
+    detected.form.option_rows["smoothing_mm"].slider.value = 1.2
     qtbot.waitUntil(lambda: session.options.smoothing_mm == pytest.approx(1.2) and settled(detected))
     paint(detected)
     qtbot.waitUntil(lambda: session.analysis.corrections is not None and settled(detected))
@@ -196,17 +196,17 @@ def test_a_dock_that_was_closed_is_there_again_with_everything(detected, qtbot, 
     settle(again, qtbot)
     assert (again.model.value, again.score.value) == before.key
     assert again.threshold.value == pytest.approx(0.45)
-    assert again.option_rows["smoothing_mm"].slider.value == pytest.approx(1.2)
-    assert again.comparison.table.rowCount() == 2
-    assert again.undo.enabled
-    assert again.discard.enabled
+    assert again.form.option_rows["smoothing_mm"].slider.value == pytest.approx(1.2)
+    assert again.form.comparison.table.rowCount() == 2
+    assert again.form.undo.enabled
+    assert again.form.discard.enabled
     assert_on_screen(again)
-    again.undo.native.click()
+    again.form.undo.native.click()
     qtbot.waitUntil(lambda: not session.analysis.corrections and settled(again))
     assert session.options.smoothing_mm == pytest.approx(1.2), "the stroke was the last step"
-    again.undo.native.click()
+    again.form.undo.native.click()
     qtbot.waitUntil(lambda: session.options.smoothing_mm == 0 and settled(again))
-    again.undo.native.click()
+    again.form.undo.native.click()
     qtbot.waitUntil(lambda: session.params.threshold != params.threshold and settled(again))
     assert session.can_redo
     assert_on_screen(again)
@@ -323,7 +323,7 @@ def test_closing_a_dock_side_by_side_gives_the_viewer_back(detected, qtbot):
     detected.score.value = "squared"
     qtbot.waitUntil(lambda: session.score == "squared" and settled(detected))
     shown = {layer.name for layer in viewer.layers if layer.visible}
-    detected.comparison.side_by_side.click()
+    detected.form.comparison.side_by_side.click()
     assert viewer.canvas.grid.enabled
     press_x(detected, qtbot)
     assert not viewer.canvas.grid.enabled
@@ -475,7 +475,7 @@ def test_tiles_may_be_deleted(detected, qtbot):
     viewer, session = detected.viewer, detected.session
     detected.score.value = "squared"
     qtbot.waitUntil(lambda: session.score == "squared" and settled(detected))
-    button = detected.comparison.side_by_side
+    button = detected.form.comparison.side_by_side
     for role in ("tile", "anomaly map", "detected mask", "all"):
         button.setChecked(True)
         assert viewer.canvas.grid.enabled
@@ -581,7 +581,7 @@ def test_another_patient_during_a_run(detected, network, scan_folder, tmp_path, 
     assert session.analysis is None
     assert not session.analyses
     assert not any(layers_of(detected.viewer, role) for role in ROLES[2:])
-    assert "Mets_002" in detected.about.text()
+    assert "Mets_002" in detected.form.about.text()
     run_with(detected, qtbot)
     assert session.analysis.reconstruction.patient.name == "Mets_002"
     assert_on_screen(detected)
@@ -764,7 +764,7 @@ def scrub(dock, qtbot, moves, rng):
     """Move sliders at random, as fast as the events go round."""
     for number in range(moves):
         name = ("threshold", "threshold", "closing_radius", "area_fraction", "dilation_radius")[number % 5]
-        slider = dock.rows[name].slider
+        slider = dock.form.rows[name].slider
         share = rng.random() * (1 if name in ("threshold", "area_fraction") else 0.2)
         value = slider.min + share * (slider.max - slider.min)
         slider.value = type(slider.value)(value)
@@ -805,7 +805,7 @@ def test_memory_stays_flat_over_runs_scores_and_forgetting(detected, qtbot):
             detected.score.value = score
             qtbot.waitUntil(lambda score=score: session.score == score and not detected.job.running)
         for key in [analysis.key for analysis in session.analyses if analysis is not session.analysis]:
-            detected.comparison.forgotten.emit(key)
+            detected.form.comparison.forgotten.emit(key)
         detected.run.native.click()
         qtbot.waitUntil(lambda: not detected.job.running and session.analysis is not None)
 
@@ -866,20 +866,20 @@ def show_tab(dock, page):
 def test_in_a_narrow_dock_nothing_is_cut_off_in_either_theme(detected, qtbot):
     settle(detected, qtbot)
     detected.session.set(threshold=0.5)
-    detected.undo.native.click()  # so that Redo is there
+    detected.form.undo.native.click()  # so that Redo is there
     settle(detected, qtbot)
     detected.setFixedWidth(300)
     for theme in ("light", "dark"):
         detected.viewer.theme = theme
         qtbot.wait(50)
-        for row in (*detected.rows.values(), *detected.option_rows.values()):
+        for row in (*detected.form.rows.values(), *detected.form.option_rows.values()):
             if row.title.isVisible():
                 assert row.title.sizeHint().width() <= row.title.width()
                 assert row.box.mapTo(detected, row.box.rect().topRight()).x() <= 300
-        show_tab(detected, detected.more)
+        show_tab(detected, detected.form.more)
         qtbot.wait(50)
-        buttons = (detected.run, detected.undo, detected.redo, detected.use_suggested)
-        for button in (*buttons, detected.reset, detected.switches["inside_brain"].slider):
+        buttons = (detected.run, detected.form.undo, detected.form.redo, detected.form.use_suggested)
+        for button in (*buttons, detected.form.reset, detected.form.switches["inside_brain"].slider):
             native = button.native
             assert native.isVisible()
             assert native.sizeHint().width() <= native.width()
@@ -890,7 +890,7 @@ def test_tab_goes_through_the_controls_from_top_to_bottom(detected, qtbot):
     settle(detected, qtbot)
     window = detected.window()
     window.activateWindow()
-    detected.open_more.setChecked(True)
+    detected.form.open_more.setChecked(True)
     detected.patient.line_edit.native.setFocus()
     qtbot.waitUntil(lambda: QApplication.focusWidget() is detected.patient.line_edit.native)
     seen, tops, names = [], [], []
@@ -901,7 +901,7 @@ def test_tab_goes_through_the_controls_from_top_to_bottom(detected, qtbot):
         if seen and now is seen[0]:
             break
         if now not in seen:  # a label with links keeps the focus for each of them
-            inside = now.mapTo(detected.column.parentWidget(), QPoint(0, 0))
+            inside = now.mapTo(detected.form.column.parentWidget(), QPoint(0, 0))
             seen.append(now)
             tops.append(inside.y() + now.height() // 2)
             names.append(now.accessibleName() or getattr(now, "text", lambda: "")() or type(now).__name__)
@@ -990,7 +990,7 @@ elif what == "side by side":
     run()
     dock.score.value = "squared"
     assert wait_until(lambda: dock.session.score == "squared" and not dock.job.running, 30)
-    dock.comparison.side_by_side.click()
+    dock.form.comparison.side_by_side.click()
     under_way.set()
 assert wait_until(under_way.is_set, 60)
 QTimer.singleShot(200, viewer.window._qt_window.close)
@@ -1055,7 +1055,7 @@ wait_until(lambda: False, 0.5)
 assert dock.devicePixelRatioF() == 2
 picture = dock.grab()
 assert picture.devicePixelRatio() == 2 and picture.width() == 2 * dock.width()
-for row in dock.rows.values():
+for row in dock.form.rows.values():
     assert row.title.sizeHint().width() <= row.title.width()
 if len(sys.argv) > 2:
     viewer.window._qt_window.grab().save(sys.argv[2])

@@ -31,10 +31,10 @@ def test_a_skull_stands_in_the_banner_and_below_the_result_and_nothing_pops_up(
     head = add_head(make_stripped())
     write_nifti(tmp_path / "head" / "flair.nii.gz", head.T, np.diag([0.94, 0.94, 3, 1]))
     opened(widget, qtbot, tmp_path / "head")
-    qtbot.waitUntil(lambda: "not skull-stripped" in widget.banner.words.text().lower())
-    assert widget.banner.isVisible()
+    qtbot.waitUntil(lambda: "not skull-stripped" in widget.form.banner.words.text().lower())
+    assert widget.form.banner.isVisible()
     ran(widget, qtbot)
-    assert "not skull-stripped" in widget.notes.text()
+    assert "not skull-stripped" in widget.form.notes.text()
     assert not told(notified, "not skull-stripped")
 
 
@@ -51,7 +51,7 @@ def test_a_background_is_not_worth_a_message_where_the_skull_is_to_be_stripped(
         assert any("not exactly 0" in note for note in widget.session.patient.warnings), name
         qtbot.wait(50)
         assert len(told(notified, "the background is not exactly 0")) == 1, name
-    assert "not skull-stripped" in widget.banner.words.text().lower()
+    assert "not skull-stripped" in widget.form.banner.words.text().lower()
 
 
 def test_another_contrast_is_told_by_the_run_and_a_background_by_opening(widget, tmp_path, qtbot, notified):
@@ -79,11 +79,11 @@ def test_a_message_is_shown_once_in_the_dock_or_as_a_toast(widget, qtbot):
     window.deleteLater()
     qtbot.waitUntil(lambda: not isalive(gone))
     try:
-        widget.opening.setFocus()
+        widget.form.opening.setFocus()
         focus = widget.window().focusWidget()
         assert focus is not None
         show_warning("Something is odd.")
-        assert "Something is odd." in widget.messages.words.text()
+        assert "Something is odd." in widget.form.messages.words.text()
         qtbot.waitUntil(lambda: not toasts())
         assert widget.window().focusWidget() is focus
         dock = widget.parentWidget()
@@ -96,4 +96,4 @@ def test_a_message_is_shown_once_in_the_dock_or_as_a_toast(widget, qtbot):
         for toast in filter(isalive, list(NapariQtNotification._instances)):
             toast.close()
         NapariQtNotification._instances.clear()
-        widget.messages.clear()
+        widget.form.messages.clear()

@@ -66,20 +66,20 @@ def turn_to(tabs, index):
 def test_after_a_run_all_that_is_needed_is_whole_beside_a_large_picture(detected, qtbot, screens):
     settle(qtbot, detected)
     needed = {
-        "patient": detected.about,
+        "patient": detected.form.about,
         "model": detected.model,
         "run": detected.run,
-        **{name: setting.handle for name, setting in detected.rows.items()},
-        "plot": detected.plot,
+        **{name: setting.handle for name, setting in detected.form.rows.items()},
+        "plot": detected.form.plot,
         "dice": detected.dice_label,
         "volume": detected.volume_label,
-        "undo": detected.undo,
+        "undo": detected.form.undo,
     }
     for screen in screens:
-        detected.tabs.setCurrentIndex(0)
+        detected.form.tabs.setCurrentIndex(0)
         detected.findChild(QScrollArea).verticalScrollBar().setValue(0)
         qtbot.waitUntil(lambda: all(map(whole, needed.values())))
-        assert_faultless(detected, screen, qtbot, [turn_to(detected.tabs, index) for index in range(5)])
+        assert_faultless(detected, screen, qtbot, [turn_to(detected.form.tabs, index) for index in range(5)])
 
 
 def test_the_train_dock_is_whole(viewer, qtbot, screens):
@@ -163,8 +163,9 @@ for name in ("Explore anomalies", "Train a model", "Evaluate a cohort"):
         dock.use_patient(__import__("napari_cead").load_patient(sys.argv[1]))
         dock.run.native.click()
         assert wait_until(lambda: dock.session.analysis is not None and not dock.busy, 100)
-    for index in range(dock.tabs.count()):
-        dock.tabs.setCurrentIndex(index)
+    tabs = dock.form.tabs if name.startswith("Explore") else dock.tabs
+    for index in range(tabs.count()):
+        tabs.setCurrentIndex(index)
         wait_until(lambda: False, 0.2)
         found[f"{name}, page {index}"] = faults(dock)
     if name.startswith("Explore"):

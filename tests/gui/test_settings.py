@@ -24,7 +24,7 @@ def assert_follows(widget):
     (mask,) = layers_of(widget, "detected mask")
     np.testing.assert_array_equal(shown_mask(mask), expected_mask(widget))
     assert widget.threshold.value == pytest.approx(widget.session.params.threshold, abs=5e-4)
-    options = MapOptions(**{name: row.slider.value for name, row in widget.option_rows.items()})
+    options = MapOptions(**{name: row.slider.value for name, row in widget.form.option_rows.items()})
     assert options == widget.session.options == widget.session.analysis.options
     analysis = widget.session.analysis
     (layer,) = layers_of(widget, "anomaly map")
@@ -33,8 +33,8 @@ def assert_follows(widget):
 
 
 def test_a_drag_is_undone_in_one_step_by_button_and_by_key(ready, qtbot):
-    assert not ready.undo.enabled
-    assert not ready.redo.enabled
+    assert not ready.form.undo.enabled
+    assert not ready.form.redo.enabled
     drag(qtbot, ready.threshold, 0.5, steps=30)
     settle(qtbot, ready)
     chosen = ready.threshold.value
@@ -43,24 +43,24 @@ def test_a_drag_is_undone_in_one_step_by_button_and_by_key(ready, qtbot):
     radius = ready.dilation_radius.value
     assert radius > 1
 
-    click(qtbot, ready.undo.native)
+    click(qtbot, ready.form.undo.native)
     settle(qtbot, ready)
     assert (ready.dilation_radius.value, ready.threshold.value) == (1, pytest.approx(chosen, abs=1e-5))
     assert_follows(ready)
     press(qtbot, ready, Qt.Key.Key_U)
     settle(qtbot, ready)
     assert ready.threshold.value == pytest.approx(0.7)
-    assert not ready.undo.enabled
+    assert not ready.form.undo.enabled
     assert_follows(ready)
-    assert ready.rule.text() == "Suggested: best on validation patients"
+    assert ready.form.rule.text() == "Suggested: best on validation patients"
 
     press(qtbot, ready, Qt.Key.Key_U, shift=True)
     settle(qtbot, ready)
-    click(qtbot, ready.redo.native)
+    click(qtbot, ready.form.redo.native)
     settle(qtbot, ready)
     # The slider shows a value that is set to its finest step; one that is dragged is finer.
     assert (ready.dilation_radius.value, ready.threshold.value) == (radius, pytest.approx(chosen, abs=1e-5))
-    assert not ready.redo.enabled
+    assert not ready.form.redo.enabled
     assert_follows(ready)
 
 
@@ -68,7 +68,7 @@ def test_undo_right_after_a_move_takes_back_that_move(ready, qtbot):
     ready.threshold.value = 0.9
     press(qtbot, ready, Qt.Key.Key_U)  # nothing to undo as far as the button knows
     settle(qtbot, ready)
-    ready.undo.native.click()
+    ready.form.undo.native.click()
     settle(qtbot, ready)
     assert ready.session.params.threshold == 0.7
     assert_follows(ready)
@@ -77,7 +77,7 @@ def test_undo_right_after_a_move_takes_back_that_move(ready, qtbot):
         qtbot.wait(900)  # two gestures
     settle(qtbot, ready)
     ready.threshold.value = 0.8
-    click(qtbot, ready.undo.native)
+    click(qtbot, ready.form.undo.native)
     settle(qtbot, ready)
     assert ready.session.params.threshold == pytest.approx(0.6)
     assert_follows(ready)
@@ -86,10 +86,10 @@ def test_undo_right_after_a_move_takes_back_that_move(ready, qtbot):
 def test_reset_is_a_step_too(ready, qtbot):
     drag(qtbot, ready.threshold, 0.4, steps=5)
     chosen = ready.threshold.value
-    click(qtbot, ready.reset.native)
+    click(qtbot, ready.form.reset.native)
     settle(qtbot, ready)
     assert ready.session.params.threshold == 0.7
-    click(qtbot, ready.undo.native)
+    click(qtbot, ready.form.undo.native)
     settle(qtbot, ready)
     assert ready.threshold.value == pytest.approx(chosen)
 
@@ -97,19 +97,19 @@ def test_reset_is_a_step_too(ready, qtbot):
 def test_before_a_run_reset_is_what_the_chosen_model_starts_with(installed_vae, widget, qtbot):
     widget.model.value = "tiny-vae"
     drag(qtbot, widget.threshold, 0.3, steps=3)
-    click(qtbot, widget.reset.native)
+    click(qtbot, widget.form.reset.native)
     assert widget.threshold.value == pytest.approx(0.7)
-    assert "Threshold 0.700, Closing radius 2 px" in widget.use_suggested.native.toolTip()
-    assert widget.rule.text() == "Suggested: best on validation patients"
+    assert "Threshold 0.700, Closing radius 2 px" in widget.form.use_suggested.native.toolTip()
+    assert widget.form.rule.text() == "Suggested: best on validation patients"
     widget.score.value = "kl-gradient"
-    click(qtbot, widget.reset.native)
+    click(qtbot, widget.form.reset.native)
     assert (widget.threshold.value, widget.closing_radius.value) == (pytest.approx(0.5), 2)
-    assert widget.rule.text() == "Default settings, suggested threshold: best on validation patients"
-    told = widget.use_suggested.native.toolTip()
+    assert widget.form.rule.text() == "Default settings, suggested threshold: best on validation patients"
+    told = widget.form.use_suggested.native.toolTip()
     assert "Threshold 0.500, Closing radius 3 px, Area opening 60%, Dilation radius 1 px" in told
-    click(qtbot, widget.use_suggested.native)
+    click(qtbot, widget.form.use_suggested.native)
     assert (widget.threshold.value, widget.closing_radius.value) == (pytest.approx(0.5), 3)
-    assert widget.rule.text() == "Suggested: best on validation patients"
+    assert widget.form.rule.text() == "Suggested: best on validation patients"
 
 
 def test_all_that_the_model_suggests_is_one_click_away_and_is_kept_by_a_run(ready, qtbot):
@@ -117,17 +117,17 @@ def test_all_that_the_model_suggests_is_one_click_away_and_is_kept_by_a_run(read
     settle(qtbot, ready)
     assert ready.area_fraction.value == pytest.approx(0.6)
     assert (ready.threshold.value, ready.closing_radius.value) == (pytest.approx(0.5), 2)
-    assert ready.rule.text() == "Default settings, suggested threshold: best on validation patients"
-    click(qtbot, ready.use_suggested.native)
+    assert ready.form.rule.text() == "Default settings, suggested threshold: best on validation patients"
+    click(qtbot, ready.form.use_suggested.native)
     settle(qtbot, ready)
     assert ready.session.params == ready.session.analysis.suggestion
-    assert ready.rule.text() == "Suggested: best on validation patients"
+    assert ready.form.rule.text() == "Suggested: best on validation patients"
     assert_follows(ready)
     run(qtbot, ready, "tiny-vae", "kl-gradient")
     assert ready.closing_radius.value == 3
-    click(qtbot, ready.undo.native)
+    click(qtbot, ready.form.undo.native)
     settle(qtbot, ready)
-    click(qtbot, ready.reset.native)
+    click(qtbot, ready.form.reset.native)
     settle(qtbot, ready)
     assert ready.session.params == ready.session.analysis.start
     assert_follows(ready)
@@ -139,13 +139,13 @@ def test_the_mask_may_leave_the_brain_if_told_to(ready, qtbot):
     settle(qtbot, ready)
     brain = ready.session.analysis.reconstruction.stack.brain
     assert not (ready.session.mask & ~brain).any()
-    switch = ready.switches["inside_brain"].slider
+    switch = ready.form.switches["inside_brain"].slider
     switch.value = False
     settle(qtbot, ready)
     assert not ready.session.params.inside_brain
     assert (ready.session.mask & ~brain).any()
     assert_follows(ready)
-    click(qtbot, ready.undo.native)
+    click(qtbot, ready.form.undo.native)
     settle(qtbot, ready)
     assert switch.value and not (ready.session.mask & ~brain).any()
 
@@ -153,7 +153,7 @@ def test_the_mask_may_leave_the_brain_if_told_to(ready, qtbot):
 @pytest.mark.parametrize("name", ["smoothing_mm", pytest.param("erosion_radius", marks=pytest.mark.slow)])
 def test_map_options_move_map_and_mask_and_can_be_undone(ready, qtbot, name):
     plain = layers_of(ready, "anomaly map")[0].data.copy()
-    ready.option_rows[name].slider.value = 2
+    ready.form.option_rows[name].slider.value = 2
     settle(qtbot, ready)
     assert getattr(ready.session.options, name) == 2
     assert not np.array_equal(layers_of(ready, "anomaly map")[0].data, plain)
@@ -162,14 +162,14 @@ def test_map_options_move_map_and_mask_and_can_be_undone(ready, qtbot, name):
     settle(qtbot, ready)
     assert_follows(ready)
     for _ in range(2):
-        click(qtbot, ready.undo.native)
+        click(qtbot, ready.form.undo.native)
         settle(qtbot, ready)
     np.testing.assert_array_equal(layers_of(ready, "anomaly map")[0].data, plain)
     assert_follows(ready)
 
 
 def test_an_option_moved_right_before_something_else_still_counts(ready, qtbot, tmp_path):
-    smoothing = ready.option_rows["smoothing_mm"].slider
+    smoothing = ready.form.option_rows["smoothing_mm"].slider
     smoothing.value = 1.5
     ready.score.value = "squared"
     settle(qtbot, ready)
@@ -201,7 +201,7 @@ def test_what_is_moved_during_a_run_is_in_the_result(ready, qtbot, monkeypatch):
     monkeypatch.setattr(module, "run", slow)
     click(qtbot, ready.run.native)
     qtbot.waitUntil(started.is_set)
-    ready.option_rows["erosion_radius"].slider.value = 3
+    ready.form.option_rows["erosion_radius"].slider.value = 3
     drag(qtbot, ready.threshold, 0.6, steps=3)
     chosen = ready.threshold.value
     qtbot.wait(300)
@@ -223,7 +223,7 @@ def test_a_slider_dragged_while_the_map_is_made_anew_stays_where_it_is(ready, qt
 
     with monkeypatch.context() as patch:
         patch.setattr(MapOptions, "apply", slow)
-        ready.option_rows["smoothing_mm"].slider.value = 1.0
+        ready.form.option_rows["smoothing_mm"].slider.value = 1.0
         qtbot.waitUntil(started.is_set)
         drag(qtbot, ready.threshold, 0.4, steps=5)
         chosen = ready.threshold.value
@@ -265,7 +265,7 @@ def test_a_score_that_needs_the_gradient_runs_and_comes_with_its_threshold(ready
 def test_an_export_comes_back_through_the_dock(ready, qtbot, tmp_path, notified):
     ready.score.value = "kl-gradient"
     settle(qtbot, ready)
-    ready.option_rows["smoothing_mm"].slider.value = 0.8
+    ready.form.option_rows["smoothing_mm"].slider.value = 0.8
     settle(qtbot, ready)
     drag(qtbot, ready.threshold, 0.4, steps=3)
     (layer,) = layers_of(ready, "detected mask")
@@ -276,7 +276,7 @@ def test_an_export_comes_back_through_the_dock(ready, qtbot, tmp_path, notified)
     wanted, params, options = ready.session.mask.copy(), ready.session.params, ready.session.options
     assert wanted[z, 2, 2], "the stroke was not looked at yet when Export was pressed"
 
-    click(qtbot, ready.discard.native)
+    click(qtbot, ready.form.discard.native)
     ready.score.value = "squared"
     settle(qtbot, ready)
     drag(qtbot, ready.closing_radius, 0.5, steps=3)
@@ -290,8 +290,8 @@ def test_an_export_comes_back_through_the_dock(ready, qtbot, tmp_path, notified)
     np.testing.assert_array_equal(shown_mask(layer), wanted)
     np.testing.assert_array_equal(ready.session.mask, wanted)
     assert ready.threshold.value == pytest.approx(params.threshold)
-    assert ready.option_rows["smoothing_mm"].slider.value == pytest.approx(0.8)
-    assert ready.discard.enabled
+    assert ready.form.option_rows["smoothing_mm"].slider.value == pytest.approx(0.8)
+    assert ready.form.discard.enabled
 
 
 def test_restoring_takes_back_a_model_that_was_chosen_and_not_run(ready, installed_model, qtbot, tmp_path):

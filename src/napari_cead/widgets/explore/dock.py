@@ -19,9 +19,11 @@ from ..canvas.layer_view import LayerView, same
 from ..canvas.orientation import Orientation
 from ..canvas.scale_bar import ScaleBar
 from ..canvas.view_row import ViewRow
+from ..common.controls import stacked
 from ..common.dock_lifetime import let_go, when_gone
 from ..common.docks import bare, docks_in, session_in
 from ..common.jobs import all_of
+from ..common.keyboard import KeyboardDock
 from ..common.preferences import preferences
 from ..common.run_progress import RunProgress
 from ..common.thread_relay import Relay
@@ -51,12 +53,13 @@ STALE = "#e69f00"
 """Colour of the note that the selected model or score is not the displayed one."""
 
 
-class ExploreWidget(ExploreForm):
+class ExploreWidget(KeyboardDock):
     """Explore where a model fails to reconstruct a patient.
 
     A thin view over ``exploring.Session``: state lives in ``session``, pixels in the viewer's layers.
 
     Attributes:
+        form: All controls; those named here are also attributes of the dock.
         session: The Qt-free state; its methods may be called directly.
         patient: Folder or file of the patient.
         sequence: Sequence to look at.
@@ -75,6 +78,15 @@ class ExploreWidget(ExploreForm):
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__()
         self.viewer = napari_viewer
+        self.form = form = ExploreForm()
+        self.patient, self.sequence = form.patient, form.sequence
+        self.model, self.score = form.model, form.score
+        self.run, self.cancel = form.run, form.cancel
+        self.threshold, self.closing_radius = form.threshold, form.closing_radius
+        self.area_fraction, self.dilation_radius = form.area_fraction, form.dilation_radius
+        self.dice_label, self.volume_label = form.dice_label, form.volume_label
+        stacked(self, form)
+        self.setMinimumWidth(300)
         older = docks_in(napari_viewer, ExploreWidget)
         for dock in older:
             dock.retire()
@@ -83,46 +95,46 @@ class ExploreWidget(ExploreForm):
         self.layers = LayerView(napari_viewer, self.session)
         self.on_canvas = CanvasNotes(napari_viewer, self)
         self.live = LiveMask(
-            self.session, self.layers, {**self.rows, **self.switches}, self._show_figures, self
+            self.session, self.layers, {**form.rows, **form.switches}, self._show_figures, self
         )
         self.layers.on_painted = self.live.painted
-        self.insight = Insight(self.session, self.plot, self.lesions, self)
-        self.compare = Comparison(self.session, self.layers, self.live, self.comparison, self.insight, self)
-        self.result = ResultView(self, self.on_canvas, self.session, self.layers, self.insight, self.compare)
+        self.insight = Insight(self.session, form.plot, form.lesions, self)
+        self.compare = Comparison(self.session, self.layers, self.live, form.comparison, self.insight, self)
+        self.result = ResultView(form, self.on_canvas, self.session, self.layers, self.insight, self.compare)
         self.work = Work(self)
         self.job = self.work.job
         self.live.waits = lambda: self.work.changes_session
-        self.run_progress = RunProgress(self.progress.native)
+        self.run_progress = RunProgress(form.progress.native)
         self._shown: Key | None = None
         self._patient_shown: Patient | None = None
         self._settings_due = False
-        self.preparing = Preparing(self.banner, self.session, self.layers, self.work, self._stop_computing)
+        self.preparing = Preparing(form.banner, self.session, self.layers, self.work, self._stop_computing)
         self.source = PatientSource(
-            self, self.session, self.layers, self.preparing, self.work, self.stop_runs
+            form, self.session, self.layers, self.preparing, self.work, self.stop_runs
         )
         Drops(napari_viewer, self, self.source.take)
         self.runner = ModelRunner(
-            self, self.session, self.layers, self.live, self.compare, self.work, self.source.untold
+            form, self.session, self.layers, self.live, self.compare, self.work, self.source.untold
         )
         self.keeping = Keeping(self.session, self)
-        self.saving = Saving(self, self.session, self.layers, self.live, self.work, self.runner, self.keeping)
+        self.saving = Saving(form, self.session, self.layers, self.live, self.work, self.runner, self.keeping)
         self.compare.settle = self._settle_now
-        self.comparison.side_by_side.toggled.connect(lambda: self._show_figures())
+        form.comparison.side_by_side.toggled.connect(lambda: self._show_figures())
         self.queue = QueuePanel(self.runner.queue_settings, lambda: self.running, self)
-        self.add_tab("queue", self.queue, self.tabs.indexOf(self.more))
+        form.add_tab("queue", self.queue, form.tabs.indexOf(form.more))
         self.orientation = Orientation(napari_viewer, self, preferences().convention)
         self.scale_bar = ScaleBar(napari_viewer, self)
-        self.cuts = ThreeViews(self, self.layers, self.orientation)
-        self.tools = Tools(self, napari_viewer, self.layers)
+        self.cuts = ThreeViews(form.three_views, self.layers, self.orientation, self)
+        self.tools = Tools({"paint": form.paint, "erase": form.erase}, napari_viewer, self.layers)
         self.shortcuts = Shortcuts(
             napari_viewer,
             self,
-            actions(self, self.layers, self.compare, self.go_to_and_fro, self.show_help),
+            actions(form, self.layers, self.compare, self.go_to_and_fro, self.show_help),
         )
         view_row = ViewRow(self.orientation, self.show_help, self)
-        self.view_row.addWidget(view_row)
+        form.view_row.addWidget(view_row)
         self._connect()
-        self.three_views.toggled.connect(self.cuts.toggle)
+        form.three_views.toggled.connect(self.cuts.toggle)
         if found is None:
             self.runner.model_chosen()
         else:
@@ -141,12 +153,12 @@ class ExploreWidget(ExploreForm):
     def busy(self) -> bool:
         """Whether anything is pending: a run, a mask, a curve, a figure or layers."""
         working = self.running or self.live.busy or self.insight.busy or self.preparing.busy
-        return working or self.comparison.laying_out
+        return working or self.form.comparison.laying_out
 
     # -- wiring --------------------------------------------------------------------------------------------
 
     def _connect(self) -> None:
-        session = self.session
+        session, form = self.session, self.form
         relay = Relay(
             (session.patient_changed, self._patient_changed),
             (session.patient_changed, self.keeping.patient_changed),
@@ -158,16 +170,16 @@ class ExploreWidget(ExploreForm):
             (session.mask_changed, self.keeping.mask_changed),
             (session.slices_arrived, self._slices_arrived),
         )
-        for choice in (self.model, self.score):
+        for choice in (form.model, form.score):
             choice.changed.connect(self._say_what_is_shown)
-        self.cancel.changed.connect(self._cancel_clicked)
-        self.reset.changed.connect(self.runner.reset)
-        self.use_suggested.changed.connect(self.runner.use_suggested)
-        self.undo.changed.connect(self._undo)
-        self.redo.changed.connect(self._redo)
-        self.discard.changed.connect(self.session.discard_corrections)
-        self.plot.threshold_chosen.connect(self._threshold_chosen)
-        self.lesions.jumped.connect(self.layers.go_to)
+        form.cancel.changed.connect(self._cancel_clicked)
+        form.reset.changed.connect(self.runner.reset)
+        form.use_suggested.changed.connect(self.runner.use_suggested)
+        form.undo.changed.connect(self._undo)
+        form.redo.changed.connect(self._redo)
+        form.discard.changed.connect(self.session.discard_corrections)
+        form.plot.threshold_chosen.connect(self._threshold_chosen)
+        form.lesions.jumped.connect(self.layers.go_to)
         self.queue.open_requested.connect(self.source.open)
         self.insight.figures_ready.connect(self._figures_ready)
         self.insight.remark_ready.connect(self._remark_ready)
@@ -207,7 +219,7 @@ class ExploreWidget(ExploreForm):
         self._theme_changed()
 
     def _theme_changed(self, event: Any = None) -> None:
-        self.plot.set_theme(is_dark(self.viewer.theme))
+        self.form.plot.set_theme(is_dark(self.viewer.theme))
 
     def _go_on(self) -> None:
         """Show the session that another dock left."""
@@ -236,10 +248,11 @@ class ExploreWidget(ExploreForm):
 
     def _name(self, patient: Patient) -> None:
         """Say in the dock which patient it is, and begin with it."""
+        form = self.form
         self.runner.withdraw_notes()
-        with self.sequence.changed.blocked():
-            self.sequence.choices = list(patient.sequences)
-            self.sequence.value = patient.sequence
+        with form.sequence.changed.blocked():
+            form.sequence.choices = list(patient.sequences)
+            form.sequence.value = patient.sequence
         self.source.patient_changed(patient)
         self.preparing.patient_changed(patient)
         self.orientation.refresh()
@@ -251,12 +264,12 @@ class ExploreWidget(ExploreForm):
             f"{x} × {y} × {z} voxels",
             " × ".join(f"{size:.3g}" for size in reversed(patient.spacing)) + " mm",
         ]
-        self.about.setText(" · ".join(about))
-        self.about.setToolTip("\n".join([self.about.text(), *patient.warnings]))
-        self.open_more.setChecked(False)
-        self.plot.show()
+        form.about.setText(" · ".join(about))
+        form.about.setToolTip("\n".join([form.about.text(), *patient.warnings]))
+        form.open_more.setChecked(False)
+        form.plot.show()
         if self._patient_shown is not None and not same(self._patient_shown, patient):
-            self._settings_due = not self.keep.isChecked()
+            self._settings_due = not form.keep.isChecked()
         self._patient_shown = patient
         self._settle_new_patient()
         self._update_enabled()
@@ -280,8 +293,8 @@ class ExploreWidget(ExploreForm):
         all_of(
             self.live.show,
             *show,
-            partial(self.notes.setText, "\n".join(notes)),
-            partial(self.notes.setVisible, bool(notes)),
+            partial(self.form.notes.setText, "\n".join(notes)),
+            partial(self.form.notes.setVisible, bool(notes)),
             partial(self.insight.follow, analysis),
             self.compare.refresh,
             self._show_figures,
@@ -300,7 +313,7 @@ class ExploreWidget(ExploreForm):
 
     def _options_changed(self, options: MapOptions) -> None:
         if options == self.session.options and not self.runner.options_waiting:
-            for name, setting in self.option_rows.items():
+            for name, setting in self.form.option_rows.items():
                 setting.set_quietly(getattr(options, name))
 
     def _mask_changed(self, analysis: Analysis) -> None:
@@ -338,8 +351,8 @@ class ExploreWidget(ExploreForm):
 
     def _remark_ready(self, analysis: Analysis, remark: str) -> None:
         if analysis.key == self._shown:
-            self.notes.setText("\n".join(filter(None, (*analysis.reconstruction.warnings, remark))))
-            self.notes.setVisible(bool(self.notes.text()))
+            self.form.notes.setText("\n".join(filter(None, (*analysis.reconstruction.warnings, remark))))
+            self.form.notes.setVisible(bool(self.form.notes.text()))
 
     def _figures_ready(self, analysis: Analysis) -> None:
         if self.session.settled:
@@ -381,7 +394,7 @@ class ExploreWidget(ExploreForm):
 
     def _cancel_clicked(self) -> None:
         self.work.cancel()
-        self.cancel.enabled = False
+        self.form.cancel.enabled = False
 
     def _job_ended(self) -> None:
         self.runner.job_ended()
@@ -401,8 +414,8 @@ class ExploreWidget(ExploreForm):
 
     def _say_what_is_shown(self, *_: Any) -> None:
         """Name the displayed analysis, and note if it is not the selected one."""
-        analysis = self.session.analysis
-        chosen = (self.model.value, self.score.value)
+        form, analysis = self.form, self.session.analysis
+        chosen = (form.model.value, form.score.value)
         stale = analysis is not None and analysis.key != chosen
         if analysis is None:
             text = ""
@@ -410,52 +423,53 @@ class ExploreWidget(ExploreForm):
             text = f"Shown: {analysis.key[0]}, not {chosen[0]}"
         else:
             text = f"Shown: {' · '.join(analysis.key)}"
-        self.state.setText(text)
-        self.state.setToolTip(f"{text}. Press Run for {' · '.join(map(str, chosen))}" if stale else text)
-        self.state.setStyleSheet(f"color: {STALE}" if stale else "")
-        for label in (self.dice_label.native, self.volume_label.native, self.figures):
+        form.state.setText(text)
+        form.state.setToolTip(f"{text}. Press Run for {' · '.join(map(str, chosen))}" if stale else text)
+        form.state.setStyleSheet(f"color: {STALE}" if stale else "")
+        for label in (form.dice_label.native, form.volume_label.native, form.figures):
             label.setEnabled(not stale)
 
     def _update_enabled(self) -> None:
-        running, analysis = self.running, self.session.analysis
+        form, running, analysis = self.form, self.running, self.session.analysis
         self._update_undo()
-        self.restore.enabled = not running and self.session.patient is not None
-        self.comparison.setEnabled(not running)
+        form.restore.enabled = not running and self.session.patient is not None
+        form.comparison.setEnabled(not running)
         if running:
-            self.state_or_progress.setCurrentWidget(self.under_way)
+            form.state_or_progress.setCurrentWidget(form.under_way)
         if running and self.work.can_cancel:  # before Run goes, so that its keyboard focus finds Cancel
-            self.cancel.native.show()
-            self.cancel.enabled = not self.job.stopping()
-        self.run.enabled = not running
+            form.cancel.native.show()
+            form.cancel.enabled = not self.job.stopping()
+        form.run.enabled = not running
         if not running:
-            self.cancel.enabled = False
-            self.cancel.native.hide()
-            self.state_or_progress.setCurrentWidget(self.state)
+            form.cancel.enabled = False
+            form.cancel.native.hide()
+            form.state_or_progress.setCurrentWidget(form.state)
         self._say_what_is_shown()
-        self.patient.enabled = self.sequence.enabled = not running
-        self.use_layers.enabled = self.score.enabled = self.model.enabled = not running
-        self.export.enabled = not running and analysis is not None
-        self.paint.enabled = self.erase.enabled = self.export.enabled
+        form.patient.enabled = form.sequence.enabled = not running
+        form.use_layers.enabled = form.score.enabled = form.model.enabled = not running
+        form.export.enabled = not running and analysis is not None
+        form.paint.enabled = form.erase.enabled = form.export.enabled
         corrected = analysis is not None and analysis.corrections is not None
         self.tools.show()
-        self.discard.enabled = not running and corrected
-        self.show_usable(
+        form.discard.enabled = not running and corrected
+        form.show_usable(
             patient=self.session.patient is not None, result=analysis is not None, corrected=corrected
         )
         self.preparing.update_enabled()
         if not running:
             self.run_progress.rest(analysis is not None)
-            self.give_focus_back(self.run.native)
+            self.give_focus_back(form.run.native)
 
     def _update_undo(self) -> None:
-        self.undo.enabled = not self.running and self.session.can_undo
-        self.redo.enabled = not self.running and self.session.can_redo
-        self.redo.native.setVisible(self.session.can_redo)
+        form = self.form
+        form.undo.enabled = not self.running and self.session.can_undo
+        form.redo.enabled = not self.running and self.session.can_redo
+        form.redo.native.setVisible(self.session.can_redo)
 
     # -- settings ------------------------------------------------------------------------------------------
 
     def _threshold_chosen(self, threshold: float) -> None:
-        self.threshold.value = threshold
+        self.form.threshold.value = threshold
 
     def _undo(self) -> None:
         self._step(self.session.undo, "Undoing")
@@ -477,7 +491,7 @@ class ExploreWidget(ExploreForm):
         if self.isAncestorOf(QApplication.focusWidget()):
             bare(self.viewer).window._qt_viewer.canvas.native.setFocus()
         else:
-            first = self.run if self.session.patient is not None else self.patient.line_edit
+            first = self.form.run if self.session.patient is not None else self.form.patient.line_edit
             self.go_here(first.native)
 
     def show_help(self) -> None:
@@ -506,7 +520,7 @@ class ExploreWidget(ExploreForm):
         self.layers.leave()
         self.source.stop()
         self.setEnabled(False)
-        self.about.setText("This dock was closed, or a newer one has taken over.")
+        self.form.about.setText("This dock was closed, or a newer one has taken over.")
 
     def event(self, event: QEvent) -> bool:
         """Delete the widget when it leaves its dock: napari only releases it, and Qt would keep it for ever."""

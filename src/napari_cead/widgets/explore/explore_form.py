@@ -1,4 +1,4 @@
-"""The controls of the Explore dock and their layout. ``explore.py`` has their behaviour."""
+"""The controls of the Explore dock and their layout. ``dock.py`` has their behaviour."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QPushButton,
+    QSizePolicy,
     QSpinBox,
     QStackedWidget,
     QTabWidget,
@@ -42,7 +43,6 @@ from ..common.controls import (
     whole_names,
     wrapped,
 )
-from ..common.keyboard import KeyboardDock
 from ..common.messages import Messages
 from ..common.model_watch import ModelWatch
 from ..common.preferences import preferences
@@ -66,7 +66,7 @@ AS_NAMED = "as named"
 """Entry of the list of sequences that reads the sequence from the layer's name."""
 
 
-class ExploreForm(KeyboardDock):
+class ExploreForm(QWidget):
     """Every control of the Explore dock, without behaviour.
 
     Attributes:
@@ -132,7 +132,8 @@ class ExploreForm(KeyboardDock):
         self.messages = Messages()
         outer.addWidget(self.messages)
         outer.addWidget(self.banner)
-        self.setMinimumWidth(300)
+        # Where nothing in a dock asks for all of its height, napari puts a space below.
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
 
     def _build_patient(self, column: QVBoxLayout) -> None:
         self.about = ElidedLines(2, NO_PATIENT)

@@ -54,7 +54,7 @@ def explore(
     viewer.window.resize(min(1500, room.width()), min(940, room.height()))
     _, widget = viewer.window.add_plugin_dock_widget("napari-cead", "Explore anomalies")
     if patients:
-        widget.say_loading(patients[0].name)
+        widget.form.say_loading(patients[0].name)
     if model is not None:
         widget.model.value = model
     QApplication.processEvents()  # the window is drawn, and says what it loads

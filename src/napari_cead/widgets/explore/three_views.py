@@ -9,7 +9,7 @@ import pyqtgraph as pg
 from numpy.typing import NDArray
 from qtpy.QtCore import QPointF, QRectF, Qt, QTimer, Signal
 from qtpy.QtGui import QColor
-from qtpy.QtWidgets import QWidget
+from qtpy.QtWidgets import QPushButton, QWidget
 
 from ...contributions.layers import ANOMALY_RGB, DETECTED_COLOR, LESION_COLOR
 from ...patients import Patient
@@ -17,7 +17,6 @@ from ..canvas.layer_view import LayerView
 from ..canvas.orientation import Orientation
 from ..common.anatomy import CUTS, Cut, marks, order_of, orientation
 from ..common.dock_lifetime import when_gone
-from .explore_form import ExploreForm
 
 _LOOK_AFTER_MS = 40
 _HEIGHT = 170
@@ -53,20 +52,23 @@ class ThreeViews:
         cuts: The cuts in the dock; None while it is off.
 
     Args:
-        form: Has the button, and is the widget that goes with its dock.
+        button: Switches them; it comes up when their dock is closed.
         layers: The session's layers.
         orientation: Which side of the picture is the patient's right.
+        owner: The dock's widget. When its dock is closed, the cuts go too.
     """
 
-    def __init__(self, form: ExploreForm, layers: LayerView, orientation: Orientation) -> None:
-        self._button, self._layers, self._orientation = form.three_views, layers, orientation
+    def __init__(
+        self, button: QPushButton, layers: LayerView, orientation: Orientation, owner: QWidget
+    ) -> None:
+        self._button, self._layers, self._orientation = button, layers, orientation
         self._viewer = layers.viewer
         self.cuts: Cuts | None = None
         self._frame: QWidget | None = None
-        self._timer = QTimer(form, singleShot=True, interval=_LOOK_AFTER_MS)
+        self._timer = QTimer(owner, singleShot=True, interval=_LOOK_AFTER_MS)
         self._timer.timeout.connect(self._draw)
         self._viewer.dims.events.point.connect(self.refresh)
-        when_gone(form, self._stop)
+        when_gone(owner, self._stop)
 
     def toggle(self, on: bool) -> None:
         """Show or hide the cuts."""

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from magicgui.widgets import PushButton
 from napari.layers import Labels
 
 from ..canvas.layer_view import LayerView
 from ..common.docks import bare
-from .explore_form import ExploreForm
-
-MODES = ("paint", "erase")
-"""Modes of a labels layer that have a button, which the form calls by the same name."""
 
 
 class Tools:
     """Takes a tool to the detected mask, and shows which one is in hand, whoever took it.
 
     Args:
-        form: Has the buttons.
+        buttons: The buttons by the modes of a labels layer.
         viewer: The napari viewer.
         layers: The layers of the session.
     """
 
-    def __init__(self, form: ExploreForm, viewer: Any, layers: LayerView) -> None:
-        self._form, self._viewer, self._layers = form, bare(viewer), layers
+    def __init__(self, buttons: Mapping[str, PushButton], viewer: Any, layers: LayerView) -> None:
+        self._buttons = {mode: button.native for mode, button in buttons.items()}
+        self._viewer, self._layers = bare(viewer), layers
         self._watched: Labels | None = None
-        for mode in MODES:
-            button = getattr(form, mode).native
+        for mode, button in self._buttons.items():
             button.setCheckable(True)
             button.clicked.connect(lambda *_, mode=mode: self._take(mode))
         self._viewer.layers.selection.events.active.connect(self._active_changed)
@@ -36,8 +34,8 @@ class Tools:
     def show(self, event: Any = None) -> None:
         """Show which tool is in hand."""
         in_hand = self._in_hand()
-        for mode in MODES:
-            getattr(self._form, mode).native.setChecked(mode == in_hand)
+        for mode, button in self._buttons.items():
+            button.setChecked(mode == in_hand)
 
     def stop(self) -> None:
         """Stop watching the viewer."""

@@ -354,7 +354,7 @@ class TrainWidget(KeyboardDock):
                 "napari-cead", "Explore anomalies", tabify=True
             )
             frame.raise_()
-        dock.refresh_models()
+        dock.form.refresh_models()
         if name in dock.model.choices:
             dock.model.value = name
             show_info(f"{name} is chosen in the Explore dock.")
