@@ -57,22 +57,12 @@ def _no_offer(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def _quick_collections():
-    """Leave what is there for good out of the collections, of which there are fewer.
+    """Leave what is there for good out of the collections: napari makes one for every layer that is removed.
 
-    napari makes one for every layer that is removed. A third of the time of these tests went into looking through
-    the million objects of the libraries.
+    A third of the time of these tests went into looking through the million objects of the libraries.
     """
     gc.collect()
     gc.freeze()
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _few_collections():
-    usual = gc.get_threshold()
-    gc.set_threshold(50_000, 20, 20)
-    with patch("napari._vispy.canvas.gc"):
-        yield
-    gc.set_threshold(*usual)
 
 
 @pytest.fixture(autouse=True, scope="session")
