@@ -105,6 +105,8 @@ class SharedDock:
         dock.setMaximumSize(WIDEST, WIDEST)
         for box in (dock.form.three_views, dock.form.open_more, dock.form.keep):
             box.setChecked(False)
+        dock.form.figure_width.setValue(170)
+        dock.form.figure_dpi.setCurrentIndex(dock.form.figure_dpi.findData(300))
         dock.form.tabs.setCurrentIndex(0)
         dock.findChild(QScrollArea).verticalScrollBar().setValue(0)
         dock.form.messages.clear()
