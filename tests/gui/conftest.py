@@ -282,13 +282,15 @@ def after(dock_of_file, qtbot, request):
 
 
 @pytest.fixture
-def detected(widget, scan_folder, after, qtbot):
+def detected(widget, installed_model, scan_folder, after, qtbot):
     """The Explore dock after a run on the synthetic patient, all settled."""
 
     def run():
         widget.patient.value = scan_folder
         qtbot.waitUntil(lambda: widget.session.patient is not None and not widget.job.running)
-        widget.score.value = "intensity"
+        # The dock may have looked for models between two tests, when there was none of these.
+        widget.form._models.look()
+        widget.model.value, widget.score.value = installed_model, "intensity"
         widget.run.native.click()
         qtbot.waitUntil(
             lambda: widget.session.analysis is not None and not widget.job.running, timeout=20_000
