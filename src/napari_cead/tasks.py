@@ -314,7 +314,7 @@ def tried(function: Callable[[Any], Any], item: Any) -> Any:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Let OpenCV work in the thread that calls it: its own wait for each other's slices by counting in circles."""
+    """Let OpenCV work in the thread that calls it: its own threads wait for each other in a busy loop."""
     import cv2
 
     before = cv2.getNumThreads()

@@ -103,7 +103,7 @@ def masks_of(
 def room_for(grid: Sequence[PostprocessParams]) -> int:
     """Return how many pixels of the slices around a brain count for the masks of some settings.
 
-    None if all masks are cut at the brain: a closing has its room here.
+    It is 0 if all masks are cut at the brain: a closing has its room here.
     """
     _, alone = _apart(grid)
     return 0 if not alone and all(params.inside_brain for params in grid) else reach(grid)
@@ -249,9 +249,8 @@ class _Tall:
         # Pick's theorem as in `steps._patch.areas_of`: twice the area, and the steps along the contour.
         twice = np.add.reduceat((2 * x + right) * down, first, dtype=np.int64)
         steps = np.add.reduceat(np.maximum(np.abs(right), np.abs(down)), first, dtype=np.int64)
-        return (np.abs(twice) + np.maximum(steps, 1)) // 2 + 1, np.searchsorted(
-            self._starts, y[first], side="right"
-        ) - 1
+        place = np.searchsorted(self._starts, y[first], side="right") - 1
+        return (np.abs(twice) + np.maximum(steps, 1)) // 2 + 1, place
 
 
 class _Specks:
@@ -281,9 +280,8 @@ class _Specks:
             self._shown = self._shown.copy()
         if len(self._wiped) > 1:
             smallest = area_fraction * self._largest[:slices]
-            sides = np.searchsorted(
-                np.square(_SPECKS), smallest
-            )  # a speck is at most its square, and has to be less
+            # A speck is at most as large as its square, which has to be smaller than what stays.
+            sides = np.searchsorted(np.square(_SPECKS), smallest)
             for number in np.flatnonzero(sides != self._sides[:slices]).tolist():
                 rows = slice(*self._starts[number : number + 2])
                 self._shown[rows] = self._wiped[sides[number]][rows]
